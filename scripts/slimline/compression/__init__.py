@@ -1,0 +1,1 @@
+"""Prune, quantize and distil: one step on one parent each."""

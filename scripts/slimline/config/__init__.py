@@ -1,0 +1,1 @@
+"""Typed, frozen models of everything a user can set."""

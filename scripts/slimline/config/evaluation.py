@@ -1,0 +1,45 @@
+"""How shipped files are measured, and what they must reach."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from slimline.config.base import Config, Seed
+
+
+class LatencyConfig(Config):
+    """Conditions of the latency measurement, the same for every variant."""
+
+    batch_size: Annotated[int, Field(ge=1, le=65_536)] = Field(default=1, description="Images per run.")
+    threads: Annotated[int, Field(ge=1, le=1024)] = Field(default=1, description="Threads of the runtime.")
+    warmup_runs: Annotated[int, Field(ge=1)] = Field(default=20, description="Runs before the clock starts.")
+    timed_runs: Annotated[int, Field(ge=100)] = Field(
+        default=1000, description="Timed runs; a p99 needs 1,000 to mean anything."
+    )
+
+
+class EvaluationConfig(Config):
+    """How variants are scored, timed and compared."""
+
+    confidence: Annotated[float, Field(gt=0.5, lt=1.0)] = Field(default=0.95, description="Level of every interval.")
+    bootstrap_resamples: Annotated[int, Field(ge=1000, le=1_000_000)] = Field(
+        default=10_000, description="Resamples of the test items for paired intervals."
+    )
+    bootstrap_seed: Seed = Field(default=0, description="Seed of the resamples.")
+    latency: LatencyConfig = Field(default_factory=LatencyConfig, description="Conditions of the timing.")
+
+
+class GateConfig(Config):
+    """Thresholds declared before anything runs; a variant that meets all of them may ship."""
+
+    accuracy_drop: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
+        default=0.01, description="Largest loss of accuracy against dense, as a share (0.01 is one point)."
+    )
+    latency_ratio: Annotated[float, Field(gt=0.0)] | None = Field(
+        default=None, description="Largest p50 latency as a multiple of dense's."
+    )
+    size_ratio: Annotated[float, Field(gt=0.0)] | None = Field(
+        default=None, description="Largest file size as a multiple of dense's."
+    )

@@ -1,0 +1,83 @@
+"""The compressed variants: each one step on one parent."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from slimline.config.base import Config, PositiveFraction
+from slimline.config.model import ModelConfig
+from slimline.config.train import Epochs, LearningRate
+
+DENSE = "dense"
+Step = Literal["prune", "distil", "quantize"]
+STEPS: tuple[Step, ...] = ("prune", "distil", "quantize")
+
+
+class PruneConfig(Config):
+    """Structured pruning: whole channels are removed, then the model is fine-tuned."""
+
+    ratio: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
+        default=0.5, description="Share of each layer's channels to remove; 0.5 leaves about a quarter of the weights."
+    )
+    importance: Literal["magnitude-l2", "magnitude-l1", "random"] = Field(
+        default="magnitude-l2", description="How channels are ranked; the least important go."
+    )
+    round_to: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=8, description="Channel counts are kept at multiples of this, which vector units like."
+    )
+    epochs: Epochs = Field(default=5, description="Epochs of fine-tuning after the channels are removed.")
+    learning_rate: LearningRate | None = Field(
+        default=None, description="Peak learning rate of the fine-tuning (half of the recipe's)."
+    )
+
+
+class DistilConfig(Config):
+    """A smaller student learns from its parent's logits (Hinton et al., 2015)."""
+
+    model: ModelConfig = Field(description="The student.")
+    epochs: Epochs | None = Field(default=None, description="Epochs of the student (the recipe's).")
+    learning_rate: LearningRate | None = Field(
+        default=None, description="Peak learning rate of the student (the recipe's)."
+    )
+    temperature: Annotated[float, Field(gt=0.0, le=100.0)] = Field(
+        default=4.0, description="Softens both distributions before they are compared."
+    )
+    weight: PositiveFraction = Field(
+        default=0.7, description="Weight of the teacher's distribution; the rest goes to the labels."
+    )
+
+
+class QuantizeConfig(Config):
+    """Static post-training quantization of the exported graph."""
+
+    dtype: Literal["int8"] = Field(default="int8", description="Type of weights and activations.")
+    calibration_samples: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=512, description="Training images from which activation ranges are taken."
+    )
+    method: Literal["minmax", "entropy", "percentile"] = Field(
+        default="minmax", description="How ranges are taken from the calibration images."
+    )
+
+
+class VariantConfig(Config):
+    """One named compression step on one parent."""
+
+    parent: str = Field(alias="from", description="`dense`, or another variant.")
+    prune: PruneConfig | None = Field(default=None, description="Remove channels and fine-tune.")
+    distil: DistilConfig | None = Field(default=None, description="Train a smaller student.")
+    quantize: QuantizeConfig | None = Field(default=None, description="Go to int8.")
+
+    @model_validator(mode="after")
+    def _one_step(self) -> VariantConfig:
+        given = [step for step in STEPS if getattr(self, step) is not None]
+        if len(given) != 1:
+            got = "none is given" if not given else f"{' and '.join(given)} are given"
+            raise ValueError(f"a variant takes exactly one of {', '.join(STEPS)}; {got}. Chain variants with `from:`")
+        return self
+
+    @property
+    def step(self) -> Step:
+        """The step that makes this variant."""
+        return next(step for step in STEPS if getattr(self, step) is not None)

@@ -1,0 +1,42 @@
+"""The one exception that users see: what happened, where, what was expected, what to do next."""
+
+from __future__ import annotations
+
+
+class SlimlineError(Exception):
+    """A mistake that the user can mend, shown as one short screen without a traceback.
+
+    Args:
+        what: one sentence that says what is wrong.
+        where: the file, key or object it is about.
+        got: what was found there.
+        expected: what would have been right.
+        next_step: what to do now, a command where there is one.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        got: str | None = None,
+        expected: str | None = None,
+        next_step: str | None = None,
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.got = got
+        self.expected = expected
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        """The screen: the sentence, then one aligned line for each thing that is known."""
+        details = {
+            "where": self.where,
+            "got": self.got,
+            "expected": self.expected,
+            "next": self.next_step,
+        }
+        lines = [f"  {label + ':':<10}{text}" for label, text in details.items() if text]
+        return "\n".join([self.what, *lines])

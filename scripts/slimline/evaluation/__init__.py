@@ -1,0 +1,1 @@
+"""What the shipped file scores, how fast it is, and how sure that is."""

@@ -1,0 +1,1 @@
+"""Submitting a training job, following it, re-attaching to it and cancelling it."""

@@ -1,0 +1,1 @@
+"""The resource request of a training job, derived from its computation graph."""

@@ -1,0 +1,1 @@
+"""One offline page from the files of an experiment."""

@@ -1,0 +1,43 @@
+"""What every rule script does around its work: a log, one clear error, an exit code."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from slimline.errors import SlimlineError
+
+log = logging.getLogger("slimline")
+
+
+def run_rule(work: Callable[[], Any], *, rule: str, log_file: Path) -> None:
+    """Runs the work of a rule with its log; a user's mistake ends as one screen and exit code 1.
+
+    Args:
+        work: the rule's work, without arguments.
+        rule: what the screen names, such as "train (variant dense, seed 0)".
+        log_file: where log lines and warnings go; errors go there and to standard error.
+    """
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(
+        filename=log_file, filemode="w", level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    logging.captureWarnings(True)
+    warnings.simplefilter("default")
+    try:
+        work()
+    except SlimlineError as error:
+        _stop(error, rule, log_file)
+    except Exception:
+        log.exception("%s failed", rule)
+        raise
+
+
+def _stop(error: SlimlineError, rule: str, log_file: Path) -> NoReturn:
+    log.error("%s", error)
+    print(f"\nslimline: {rule} stopped.\n{error}\n  {'log:':<10}{log_file}\n", file=sys.stderr, flush=True)
+    raise SystemExit(1)

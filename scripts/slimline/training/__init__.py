@@ -1,0 +1,1 @@
+"""The trainer: everything that takes gradient steps."""
