@@ -4,28 +4,55 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
-from slimline.config.base import Config, Name
+from slimline.config.base import Config, Name, mistake
 
 
 class ClusterConfig(Config):
     """A machine or a cluster: one file in `config/clusters/`."""
 
-    name: Name = Field(description="Name of this cluster, the file's name without its ending.")
-    executor: Literal["local", "slurm"] = Field(description="Where submitit sends training jobs.")
+    name: Name = Field(description="Name of this cluster: the file's name without its ending.")
+    executor: Literal["local", "slurm"] = Field(
+        description="Where submitit sends training jobs: processes on this machine, or Slurm."
+    )
     nodes: Annotated[int, Field(ge=1)] = Field(default=1, description="Most nodes that one training job may ask for.")
     cpus_per_node: Annotated[int, Field(ge=1)] = Field(description="CPU cores that one job may use on a node.")
     gpus_per_node: Annotated[int, Field(ge=0)] = Field(default=0, description="GPUs that one job may use on a node.")
-    memory_mb_per_node: Annotated[int, Field(ge=512)] = Field(description="Memory that one job may use on a node.")
+    memory_mb_per_node: Annotated[int, Field(ge=512)] = Field(
+        description="Memory in MB that one job may use on a node."
+    )
     cpus_per_task: Annotated[int, Field(ge=1)] = Field(
         default=1,
-        description="CPU cores per rank, which fixes the number of threads: results repeat to the bit at the same number.",
+        description="CPU cores per rank, which fixes its number of threads: at the same number, results repeat "
+        "to the bit.",
     )
     time_limit_min: Annotated[int, Field(ge=1)] = Field(
         default=1440, description="Longest time limit in minutes that the site grants."
     )
-    account: str | None = Field(default=None, description="Slurm account.")
-    partition: str | None = Field(default=None, description="Slurm partition.")
+    account: str | None = Field(default=None, description="Slurm account that jobs are charged to.")
+    partition: str | None = Field(default=None, description="Slurm partition; the site's default where unset.")
     qos: str | None = Field(default=None, description="Slurm quality of service.")
-    constraint: str | None = Field(default=None, description="Slurm node features.")
+    constraint: str | None = Field(default=None, description="Slurm node features that jobs need.")
+
+    @field_validator("nodes")
+    @classmethod
+    def _one_local_node(cls, nodes: int, info: ValidationInfo) -> int:
+        if nodes > 1 and info.data.get("executor") == "local":
+            raise mistake(str(nodes), "1: the executor is `local`, which is this machine")
+        return nodes
+
+    @field_validator("cpus_per_task")
+    @classmethod
+    def _fits_a_node(cls, cpus_per_task: int, info: ValidationInfo) -> int:
+        cpus_per_node = info.data.get("cpus_per_node")
+        if cpus_per_node is not None and cpus_per_task > cpus_per_node:
+            raise mistake(str(cpus_per_task), f"at most `cpus_per_node`, which is {cpus_per_node}")
+        return cpus_per_task
+
+    @field_validator("account", "partition", "qos", "constraint")
+    @classmethod
+    def _for_slurm_only(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("executor") == "local":
+            raise mistake(f"{value!r}", "no such key: it is for the executor `slurm` only")
+        return value

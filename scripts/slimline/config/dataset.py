@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
-from slimline.config.base import Config, Fraction, PositiveFraction, Seed
+from slimline.config.base import Config, Fraction, PositiveFraction, Seed, mistake
 
 DatasetName = Literal["digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "image-folder"]
 
-FOLDER_ONLY = ("path", "test", "image_size", "channels")
+FOLDER = "image-folder"
+FOLDER_SIDE_PX = 64
+KNOWN_SIDES_PX: dict[DatasetName, int] = {
+    "digits": 8,
+    "mnist": 28,
+    "fashion-mnist": 28,
+    "cifar10": 32,
+    "cifar100": 32,
+}
 
 
 class DatasetConfig(Config):
@@ -19,6 +27,7 @@ class DatasetConfig(Config):
     name: DatasetName = Field(description="A known dataset, or `image-folder` for your own images.")
     path: str | None = Field(
         default=None,
+        validate_default=True,
         description="`image-folder` only: the folder with `train/<class>/` and `test/<class>/`, or with one "
         "folder per class, which is then split by `split_seed`.",
     )
@@ -45,11 +54,24 @@ class DatasetConfig(Config):
         "The test split is never changed.",
     )
 
-    @model_validator(mode="after")
-    def _folder_options_need_a_folder(self) -> DatasetConfig:
-        if self.name == "image-folder":
-            if self.path is None:
-                raise ValueError("`path` is missing: image-folder needs the folder of your images")
-        elif given := [key for key in FOLDER_ONLY if getattr(self, key) is not None]:
-            raise ValueError(f"{', '.join(f'`{key}`' for key in given)} can be set for image-folder only")
-        return self
+    @field_validator("channels", mode="before")
+    @classmethod
+    def _not_a_bool(cls, channels: Any) -> Any:
+        if channels is True:  # equals 1, so that pydantic's Literal lets it through
+            raise mistake("true", "1 or 3")
+        return channels
+
+    @field_validator("path", "test", "image_size", "channels")
+    @classmethod
+    def _for_folders_only(cls, value: Any, info: ValidationInfo) -> Any:
+        name = info.data.get("name")
+        if name == FOLDER and info.field_name == "path" and value is None:
+            raise mistake("nothing", f"the folder of your images, since the dataset is `{FOLDER}`")
+        if name not in (None, FOLDER) and value is not None:
+            raise mistake(f"{value!r}", f"no such key: it is for `{FOLDER}` only, and the dataset is `{name}`")
+        return value
+
+    @property
+    def image_side_px(self) -> int:
+        """Height and width of every image in pixels."""
+        return KNOWN_SIDES_PX.get(self.name) or self.image_size or FOLDER_SIDE_PX

@@ -2,29 +2,86 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Any, Literal
 
-from slimline.config.base import Config, Name
+from pydantic import Field, ValidationError, ValidationInfo, ValidatorFunctionWrapHandler, field_validator
+
+from slimline.config.base import Config, Name, mistake_at, with_mistakes
 from slimline.config.dataset import DatasetConfig
 from slimline.config.evaluation import EvaluationConfig, GateConfig
 from slimline.config.model import ModelConfig
+from slimline.config.suggest import did_you_mean
 from slimline.config.train import TrainConfig
-from slimline.config.variants import DENSE, VariantConfig
-
-# A variant is also a target on the command line, beside the workflow's own.
-RESERVED = frozenset(
-    "all download audit preprocess plan train prune distil quantize export predict latency compare report".split()
-) | {DENSE}
+from slimline.config.tree import in_order, tree_mistakes
+from slimline.config.variants import DENSE, Step, VariantConfig
+from slimline.errors import SlimlineError
 
 
 class ExperimentConfig(Config):
     """The whole config file."""
 
     experiment: Name = Field(description="Name of the experiment; its files lie under `results/<name>/`.")
-    dataset: DatasetConfig = Field(description="Which data.")
-    model: ModelConfig = Field(description="Which architecture.")
-    train: TrainConfig = Field(description="The recipe.")
-    cluster: str = Field(default="local", description="A file of `config/clusters/`, by name, or a path to one.")
-    variants: dict[Name, VariantConfig] = Field(default={}, description="Compressed variants by name.")
+    dataset: DatasetConfig = Field(description="Which data, how it is split and how it is cleaned.")
+    model: ModelConfig = Field(description="The architecture of the dense model.")
+    train: TrainConfig = Field(description="The recipe of the dense model, and the default of all later training.")
+    cluster: str = Field(
+        default="local",
+        description="Where training jobs run: a file of `config/clusters/` by its name, or a path to one.",
+    )
+    variants: dict[Name, VariantConfig] = Field(
+        default={}, description="Compressed variants by name: each one step on one parent."
+    )
     gate: GateConfig = Field(default_factory=GateConfig, description="What a variant must reach to ship.")
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="How variants are measured.")
+
+    @field_validator("train")
+    @classmethod
+    def _crops_keep_something(cls, train: TrainConfig, info: ValidationInfo) -> TrainConfig:
+        dataset = info.data.get("dataset")
+        padding_px = train.augmentation.crop_padding
+        if dataset is not None and padding_px >= dataset.image_side_px:
+            expected = f"less than the {dataset.image_side_px} pixels of an image's side"
+            details = mistake_at(("augmentation", "crop_padding"), str(padding_px), expected)
+            raise ValidationError.from_exception_data("train", [details])
+        return train
+
+    @field_validator("variants", mode="wrap")
+    @classmethod
+    def _one_tree(cls, raw: Any, validate: ValidatorFunctionWrapHandler) -> dict[str, VariantConfig]:
+        return with_mistakes(lambda: validate(raw), tree_mistakes(raw))
+
+    @property
+    def variant_names(self) -> list[str]:
+        """`dense` and all variants, every parent before its children, else as declared."""
+        return in_order({name: variant.parent for name, variant in self.variants.items()})
+
+    def parent(self, variant: str) -> str | None:
+        """What `variant` is made from; None for `dense`."""
+        return None if variant == DENSE else self._declared(variant).parent
+
+    def step(self, variant: str) -> Literal["train"] | Step:
+        """The step that makes `variant`."""
+        return "train" if variant == DENSE else self._declared(variant).step
+
+    def chain(self, variant: str) -> list[str]:
+        """From `dense` to `variant`, both included."""
+        parent = self.parent(variant)
+        return [variant] if parent is None else [*self.chain(parent), variant]
+
+    def by_step(self, step: Literal["train"] | Step) -> list[str]:
+        """The variants that `step` makes, in the order of `variant_names`."""
+        return [name for name in self.variant_names if self.step(name) == step]
+
+    def resolved(self) -> dict[str, Any]:
+        """All keys with their values, defaults included, as plain JSON values; they validate to the same config."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def _declared(self, variant: str) -> VariantConfig:
+        if variant not in self.variants:
+            raise SlimlineError(
+                "The config has no such variant.",
+                where=f"experiment {self.experiment}",
+                got=repr(variant),
+                expected=f"one of {', '.join(self.variant_names)}{did_you_mean(variant, self.variant_names)}",
+            )
+        return self.variants[variant]

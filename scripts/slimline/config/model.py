@@ -4,30 +4,50 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
-from slimline.config.base import Config
-from slimline.config.model_names import MODEL_NAMES
+from slimline.config.base import Config, Fraction, mistake
+from slimline.config.model_names import MODEL_NAMES, SCALABLE_MODELS, SMALL_MODELS
+
+ModelName = Annotated[
+    str, Field(json_schema_extra={"enum": [*sorted(SMALL_MODELS), *sorted(MODEL_NAMES - SMALL_MODELS)]})
+]
 
 
 class ModelConfig(Config):
     """An architecture by name; stem and head are adapted to the dataset."""
 
-    name: str = Field(
-        description="`convnet`, `resnet8`, or any torchvision classification model by its name there, such as `resnet18`."
+    name: ModelName = Field(
+        description="`convnet`, `resnet8`, or a torchvision classification model by its name there (`resnet18`)."
     )
     width: Annotated[float, Field(gt=0.0, le=8.0)] = Field(
         default=1.0,
-        description="Factor on the number of channels. The small models take any; of torchvision's, those with "
-        "a width option of their own (MobileNet, ResNet, MNASNet).",
+        description="Factor on the number of channels, for `convnet`, `resnet8` and the MobileNets; "
+        "torchvision's other models have no such option.",
     )
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
-        default=0.0, description="Dropout before the last layer of the small models."
+    dropout: Fraction = Field(
+        default=0.0, description="Dropout before the last layer, for `convnet` and `resnet8` only."
     )
 
     @field_validator("name")
     @classmethod
-    def _known(cls, name: str) -> str:
+    def _is_known(cls, name: str) -> str:
         if name not in MODEL_NAMES:
             raise ValueError("unknown model")
         return name
+
+    @field_validator("width")
+    @classmethod
+    def _can_be_scaled(cls, width: float, info: ValidationInfo) -> float:
+        name = info.data.get("name")
+        if width != 1.0 and name is not None and name not in SCALABLE_MODELS:
+            raise mistake(f"{width:g}", f"1.0: `{name}` has no width option")
+        return width
+
+    @field_validator("dropout")
+    @classmethod
+    def _can_drop_out(cls, dropout: float, info: ValidationInfo) -> float:
+        name = info.data.get("name")
+        if dropout > 0.0 and name is not None and name not in SMALL_MODELS:
+            raise mistake(f"{dropout:g}", f"0.0: slimline adds dropout to its small models only, not to `{name}`")
+        return dropout

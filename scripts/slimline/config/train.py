@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
-from slimline.config.base import Config, Fraction, Seed
+from slimline.config.base import Config, Fraction, Seed, mistake
 
 Epochs = Annotated[int, Field(ge=1, le=10_000)]
 LearningRate = Annotated[float, Field(gt=0.0, le=100.0)]
@@ -49,11 +49,17 @@ class TrainConfig(Config):
         default=1, description="Processes that share each batch (distributed data parallel when more than 1)."
     )
 
-    @model_validator(mode="after")
-    def _consistent(self) -> TrainConfig:
-        repeated = sorted({seed for seed in self.seeds if self.seeds.count(seed) > 1})
-        if repeated:
-            raise ValueError(f"`seeds` has {', '.join(map(str, repeated))} more than once")
-        if self.batch_size % self.ranks:
-            raise ValueError(f"`batch_size` {self.batch_size} cannot be shared evenly by {self.ranks} `ranks`")
-        return self
+    @field_validator("seeds")
+    @classmethod
+    def _each_seed_once(cls, seeds: list[int]) -> list[int]:
+        if repeated := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
+            raise mistake(f"{', '.join(map(str, repeated))} more than once", "each seed once")
+        return seeds
+
+    @field_validator("ranks")
+    @classmethod
+    def _share_evenly(cls, ranks: int, info: ValidationInfo) -> int:
+        batch_size = info.data.get("batch_size")
+        if batch_size is not None and batch_size % ranks:
+            raise mistake(str(ranks), f"a divisor of `batch_size` {batch_size}, so that ranks share it evenly")
+        return ranks

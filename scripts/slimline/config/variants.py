@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, model_validator
+from pydantic_core import InitErrorDetails
 
-from slimline.config.base import Config, PositiveFraction
+from slimline.config.base import Config, PositiveFraction, mistake_at, with_mistakes
 from slimline.config.model import ModelConfig
 from slimline.config.train import Epochs, LearningRate
 
@@ -64,20 +66,41 @@ class QuantizeConfig(Config):
 class VariantConfig(Config):
     """One named compression step on one parent."""
 
+    # Editors learn from the schema that there is exactly one step.
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": [step], "properties": {step: {"type": "object"}}} for step in STEPS]}
+    )
+
     parent: str = Field(alias="from", description="`dense`, or another variant.")
     prune: PruneConfig | None = Field(default=None, description="Remove channels and fine-tune.")
     distil: DistilConfig | None = Field(default=None, description="Train a smaller student.")
     quantize: QuantizeConfig | None = Field(default=None, description="Go to int8.")
 
-    @model_validator(mode="after")
-    def _one_step(self) -> VariantConfig:
-        given = [step for step in STEPS if getattr(self, step) is not None]
-        if len(given) != 1:
-            got = "none is given" if not given else f"{' and '.join(given)} are given"
-            raise ValueError(f"a variant takes exactly one of {', '.join(STEPS)}; {got}. Chain variants with `from:`")
-        return self
+    @model_validator(mode="wrap")
+    @classmethod
+    def _one_step(cls, raw: Any, validate: ModelWrapValidatorHandler[VariantConfig]) -> VariantConfig:
+        return with_mistakes(lambda: validate(raw), _step_mistakes(raw))
 
     @property
     def step(self) -> Step:
         """The step that makes this variant."""
         return next(step for step in STEPS if getattr(self, step) is not None)
+
+
+def _step_mistakes(raw: Any) -> list[InitErrorDetails]:
+    """Whether a variant, as it stands in the config, has exactly one step."""
+    if not isinstance(raw, Mapping):
+        return []
+    given = [step for step in STEPS if raw.get(step) is not None]
+    empty = [step for step in STEPS if step in raw and raw[step] is None]
+    one = f"exactly one of {', '.join(f'`{step}`' for step in STEPS)}"
+    if len(given) > 1:
+        got = " and ".join(f"`{step}`" for step in given)
+        return [mistake_at((), got, f"{one}; chain variants with `from`")]
+    if empty and not given:
+        example = "`distil: {model: {name: convnet}}`" if empty[0] == "distil" else f"`{empty[0]}: {{}}`"
+        return [mistake_at((empty[0],), "nothing", f"settings; the least is {example}")]
+    misspelt = set(raw) - {"from", *STEPS}
+    if not given and not misspelt:
+        return [mistake_at((), "no step", one)]
+    return []
