@@ -58,7 +58,7 @@ class DatasetConfig(Config):
     @classmethod
     def _not_a_bool(cls, channels: Any) -> Any:
         if channels is True:  # equals 1, so that pydantic's Literal lets it through
-            raise mistake("true", "1 or 3")
+            raise mistake("`true`", "`1` or `3`")
         return channels
 
     @field_validator("path", "test", "image_size", "channels")
