@@ -1,0 +1,36 @@
+"""Mean and standard deviation of images that pass by one at a time."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Moments:
+    """Sums for mean and standard deviation per channel, in whole numbers and therefore exact."""
+
+    def __init__(self, channels: int) -> None:
+        self._n = 0
+        self._sum = np.zeros(channels, np.int64)
+        self._sum_of_squares = np.zeros(channels, np.int64)
+
+    def add(self, image: npt.NDArray[np.uint8]) -> None:
+        """Adds an image [C, H, W]."""
+        values = image.reshape(len(image), -1).astype(np.int64)
+        self._n += values.shape[1]
+        self._sum += values.sum(axis=1)
+        self._sum_of_squares += (values * values).sum(axis=1)
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Per channel, in units of the pixels."""
+        return tuple(total / self._n for total in self._sum.tolist())
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Per channel, of the population; 1 where all pixels are equal."""
+        sums = zip(self._sum.tolist(), self._sum_of_squares.tolist(), strict=True)
+        variances = [(self._n * squares - total * total) / self._n**2 for total, squares in sums]
+        return tuple(math.sqrt(variance) or 1.0 for variance in variances)
