@@ -36,14 +36,16 @@ class DatasetConfig(Config):
     )
     test: PositiveFraction | None = Field(
         default=None,
-        description="`image-folder` without a `test/` folder only: share of the images set aside as test split (0.2).",
+        description="`image-folder` without a `test/` folder only: share of the images set aside as test split; "
+        "0.2 where unset.",
     )
     split_seed: Seed = Field(default=0, description="Seed of every split that slimline makes.")
     image_size: Annotated[int, Field(ge=8, le=1024)] | None = Field(
-        default=None, description="`image-folder` only: height and width in pixels that images are brought to (64)."
+        default=None,
+        description="`image-folder` only: height and width in pixels that images are brought to; 64 where unset.",
     )
     channels: Literal[1, 3] | None = Field(
-        default=None, description="`image-folder` only: 1 converts to grey, 3 to RGB (3)."
+        default=None, description="`image-folder` only: 1 converts to grey, 3 to RGB; 3 where unset."
     )
     corrupt: Literal["exclude", "stop"] = Field(
         default="exclude", description="What to do when files cannot be decoded: leave them out and say so, or stop."

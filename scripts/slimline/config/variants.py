@@ -31,7 +31,7 @@ class PruneConfig(Config):
     )
     epochs: Epochs = Field(default=5, description="Epochs of fine-tuning after the channels are removed.")
     learning_rate: LearningRate | None = Field(
-        default=None, description="Peak learning rate of the fine-tuning (half of the recipe's)."
+        default=None, description="Peak learning rate of the fine-tuning; half of the recipe's where unset."
     )
 
 
@@ -39,9 +39,9 @@ class DistilConfig(Config):
     """A smaller student learns from its parent's logits (Hinton et al., 2015)."""
 
     model: ModelConfig = Field(description="The student.")
-    epochs: Epochs | None = Field(default=None, description="Epochs of the student (the recipe's).")
+    epochs: Epochs | None = Field(default=None, description="Epochs of the student; the recipe's where unset.")
     learning_rate: LearningRate | None = Field(
-        default=None, description="Peak learning rate of the student (the recipe's)."
+        default=None, description="Peak learning rate of the student; the recipe's where unset."
     )
     temperature: Annotated[float, Field(gt=0.0, le=100.0)] = Field(
         default=4.0, description="Softens both distributions before they are compared."
@@ -64,7 +64,7 @@ class QuantizeConfig(Config):
 
 
 class VariantConfig(Config):
-    """One named compression step on one parent."""
+    """One compression step on one parent: exactly one of `prune`, `distil` and `quantize`."""
 
     # Editors learn from the schema that there is exactly one step.
     model_config = ConfigDict(
@@ -72,9 +72,9 @@ class VariantConfig(Config):
     )
 
     parent: str = Field(alias="from", description="`dense`, or another variant.")
-    prune: PruneConfig | None = Field(default=None, description="Remove channels and fine-tune.")
+    prune: PruneConfig | None = Field(default=None, description="Remove channels, then fine-tune.")
     distil: DistilConfig | None = Field(default=None, description="Train a smaller student.")
-    quantize: QuantizeConfig | None = Field(default=None, description="Go to int8.")
+    quantize: QuantizeConfig | None = Field(default=None, description="Go to 8-bit integers.")
 
     @model_validator(mode="wrap")
     @classmethod

@@ -44,7 +44,7 @@ class Schema:
             return {**self.definitions[node["$ref"].rpartition("/")[2]], **node}
         if "anyOf" in node:
             kept = [self.plain(choice) for choice in node["anyOf"] if choice.get("type") != "null"]
-            return {**node, **kept[0]} if len(kept) == 1 else node
+            return {**kept[0], **node} if len(kept) == 1 else node
         return node
 
     def sections(self) -> Iterator[tuple[str, Node]]:
