@@ -39,5 +39,5 @@ def run_rule(work: Callable[[], Any], *, rule: str, log_file: Path) -> None:
 
 def _stop(error: SlimlineError, rule: str, log_file: Path) -> NoReturn:
     log.error("%s", error)
-    print(f"\nslimline: {rule} stopped.\n{error}\n  {'log:':<10}{log_file}\n", file=sys.stderr, flush=True)
+    sys.stderr.write(f"\nslimline: {rule} stopped.\n{error}\n  {'log:':<10}{log_file}\n\n")
     raise SystemExit(1)

@@ -1,0 +1,75 @@
+# Two commands: `make run` makes a model and a report, `make test` proves that all of it works.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+CORES ?= 4
+CONFIG ?=
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# Set-up is done again when the lock or the package's metadata change, and not otherwise.
+READY := .venv/.ready
+READY_TO_TEST := .venv/.ready-to-test
+SOURCES := scripts tests
+RULES := Snakefile workflow/rules
+
+.PHONY: help run report test check lint format types unit pipeline docs lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 18
+
+run: $(READY) ## run the experiment (CONFIG=config/other.yaml, CORES=4) and print verdict and report
+	@$(BIN)/snakemake --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG))
+
+test: $(READY_TO_TEST) check pipeline ## lint, format, types and the whole test suite
+
+check: lint types unit ## the fast part: lint, format, types, unit tests
+
+lint: $(READY_TO_TEST) ## linters and formatters, changing nothing
+	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/ruff format --check $(SOURCES)
+	@$(BIN)/snakefmt --check --quiet $(RULES)
+	@$(BIN)/snakemake --lint
+
+format: $(READY_TO_TEST) ## format everything in place
+	@$(BIN)/ruff check --fix $(SOURCES)
+	@$(BIN)/ruff format $(SOURCES)
+	@$(BIN)/snakefmt --quiet $(RULES)
+
+types: $(READY_TO_TEST) ## static types
+	@$(BIN)/mypy
+
+unit: $(READY_TO_TEST) ## fast tests of functions
+	@$(BIN)/pytest tests/unit -n auto
+
+pipeline: $(READY_TO_TEST) ## tests that run real Snakemake on small real data
+	@$(BIN)/pytest tests/pipeline
+
+docs: $(READY_TO_TEST) ## write the generated parts of the documentation again
+	@$(BIN)/python -m slimline.config.document
+	@$(BIN)/python -m slimline.evaluation.document
+
+lock: $(READY_TO_TEST) ## resolve the dependencies anew into the lock files
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url pyproject.toml \
+	  --custom-compile-command 'make lock' --output-file requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url pyproject.toml --extra dev \
+	  --constraint requirements.lock --custom-compile-command 'make lock' --output-file requirements-dev.lock
+
+clean: ## remove the environment and caches; data and results stay
+	rm -rf .venv .snakemake .pytest_cache .mypy_cache .ruff_cache
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "slimline needs Python 3.11 or later; choose one with: make PYTHON=python3.12 …"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || \
+	  { rm -rf .venv; echo "Python's venv module is missing. On Debian: apt-get install python3-venv"; exit 1; }
+	@echo "Installing the locked dependencies into .venv (once; PyTorch is a large download) ..."
+	@$(PIP) install --requirement requirements.lock
+	@$(PIP) install --no-deps --editable .
+	@touch $@
+
+$(READY_TO_TEST): $(READY) requirements-dev.lock
+	@echo "Installing the test tools into .venv ..."
+	@$(PIP) install --requirement requirements-dev.lock
+	@touch $@

@@ -1,0 +1,31 @@
+"""Rule quantize: the int8 file of a parent's ONNX file."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slimline.compression.quantize import quantize
+from slimline.config.variants import QuantizeConfig
+from slimline.rule import run_rule
+
+if TYPE_CHECKING:
+    from snakemake.script import Snakemake
+
+    snakemake: Snakemake
+
+if __name__ == "__main__":
+    variant, seed = snakemake.wildcards.variant, int(snakemake.wildcards.seed)
+    run_rule(
+        lambda: quantize(
+            Path(snakemake.input.onnx),
+            Path(snakemake.input.report),
+            Path(snakemake.input.reference),
+            Path(snakemake.input.stats).parent,
+            QuantizeConfig.model_validate(snakemake.params.quantize),
+            variant=variant,
+            seed=seed,
+            output=Path(snakemake.output.onnx),
+            report=Path(snakemake.output.report),
+        ),
+        rule=f"quantize (variant {variant}, seed {seed})",
+        log_file=Path(snakemake.log[0]),
+    )

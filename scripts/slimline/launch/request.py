@@ -1,0 +1,63 @@
+"""From a rule's values to a training job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from slimline.code_hash import entry_point_hash
+from slimline.config.cluster import ClusterConfig
+from slimline.config.model import ModelConfig
+from slimline.config.train import TrainConfig
+from slimline.config.variants import DistilConfig, PruneConfig
+from slimline.files import read_json, sha256_file
+from slimline.launch.run import TrainingOutputs, launch
+from slimline.training.spec import Allocation, TrainingSpec
+
+
+def launch_training(
+    entry: str,
+    variant: str,
+    seed: int,
+    inputs: Mapping[str, str],
+    outputs: Mapping[str, str],
+    params: Mapping[str, Any],
+) -> None:
+    """Has the training job of a rule done.
+
+    Args:
+        entry: what runs in the job, as `module:function`.
+        variant: the variant that it makes.
+        seed: its seed.
+        inputs: files by name: `plan`, `stats`, `index`, and for a step on a parent `model` and `weights` of that.
+        outputs: files by name: `model`, `weights`, `history`, `job`.
+        params: `experiment`, `recipe`, `cluster`, and `model` or `prune` or `distil`, as plain values.
+
+    Raises:
+        SlimlineError: the job was not accepted, or it failed.
+    """
+    plan = read_json(Path(inputs["plan"]))
+    decisive = [Path(inputs[name]) for name in ("stats", "index", "model", "weights") if name in inputs]
+    spec = TrainingSpec(
+        experiment=params["experiment"],
+        variant=variant,
+        seed=seed,
+        entry=entry,
+        recipe=TrainConfig.model_validate(params["recipe"]),
+        prepared=Path(inputs["stats"]).parent,
+        allocation=Allocation.from_plan(plan),
+        inputs={str(path): sha256_file(path) for path in decisive},
+        code=entry_point_hash(entry),
+        model=ModelConfig.model_validate(params["model"]) if "model" in params else None,
+        parent=Path(inputs["weights"]).parent if "weights" in inputs else None,
+        step=_step(params),
+    )
+    places = TrainingOutputs(**{name: Path(path) for name, path in outputs.items()})
+    launch(spec, plan, ClusterConfig.model_validate(params["cluster"]), places)
+
+
+def _step(params: Mapping[str, Any]) -> PruneConfig | DistilConfig | None:
+    if "prune" in params:
+        return PruneConfig.model_validate(params["prune"])
+    return DistilConfig.model_validate(params["distil"]) if "distil" in params else None

@@ -1,0 +1,57 @@
+"""What an artifact's `model.json` says: how to build the module that its weights fit."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A model by name with everything that its shape depends on.
+
+    Args:
+        name: `convnet`, `resnet8`, or torchvision's name.
+        channels: input channels.
+        height: image height in pixels.
+        width_px: image width in pixels.
+        num_classes: number of classes.
+        mean: per-channel mean of the training pixels, 0..255.
+        std: per-channel standard deviation of the training pixels, 0..255.
+        class_names: names in the order of the logits.
+        width: factor on the number of channels.
+        dropout: dropout before the last layer.
+        pruning: channels removed since, one entry per pruning step: (module, along output channels?, indexes).
+    """
+
+    name: str
+    channels: int
+    height: int
+    width_px: int
+    num_classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    class_names: tuple[str, ...]
+    width: float = 1.0
+    dropout: float = 0.0
+    pruning: tuple[tuple[str, bool, tuple[int, ...]], ...] = field(default=())
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Shape of one image: (channels, height, width)."""
+        return self.channels, self.height, self.width_px
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `model.json`."""
+        return {"format": FORMAT, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Architecture:
+        """The inverse of `to_json`."""
+        fields = {key: value for key, value in content.items() if key != "format"}
+        for key in ("mean", "std", "class_names"):
+            fields[key] = tuple(fields[key])
+        fields["pruning"] = tuple((name, out, tuple(indexes)) for name, out, indexes in fields["pruning"])
+        return cls(**fields)

@@ -1,0 +1,106 @@
+"""Small networks for tiny images, where torchvision's smallest are too large."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def scaled(channels: int, width: float) -> int:
+    """`channels` times `width`, at least 8 and a multiple of 8, which vector units like."""
+    return max(8, round(channels * width / 8) * 8)
+
+
+class ConvNet(nn.Module):
+    """Two convolutions with pooling, then two fully connected layers.
+
+    Args:
+        channels: input channels, 1 to 4.
+        image_size: height and width of the images in pixels, at least 4.
+        num_classes: number of classes.
+        width: factor on the number of channels and of hidden units.
+        dropout: dropout before the last layer.
+    """
+
+    def __init__(
+        self, channels: int, image_size: tuple[int, int], num_classes: int, width: float = 1.0, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        first, second, hidden = scaled(32, width), scaled(64, width), scaled(128, width)
+        self.features = nn.Sequential(
+            nn.Conv2d(channels, first, 3, padding=1, bias=False),
+            nn.BatchNorm2d(first),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(first, second, 3, padding=1, bias=False),
+            nn.BatchNorm2d(second),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        )
+        height, breadth = image_size[0] // 4, image_size[1] // 4
+        self.classifier = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(second * height * breadth, hidden),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, num_classes),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [n, num_classes] of images [n, channels, height, width]."""
+        logits: Tensor = self.classifier(self.features(images))
+        return logits
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions beside an identity or a 1x1 projection (He et al., 2015)."""
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels_out)
+        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels_out)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or channels_in != channels_out:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels_in, channels_out, 1, stride, bias=False), nn.BatchNorm2d(channels_out)
+            )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Feature maps [n, channels_out, height / stride, width / stride]."""
+        inner = torch.relu(self.bn1(self.conv1(images)))
+        return torch.relu(self.bn2(self.conv2(inner)) + self.shortcut(images))
+
+
+class ResNet8(nn.Module):
+    """A residual network of one block per stage, with 16, 32 and 64 channels: the CIFAR family's smallest.
+
+    Args as for `ConvNet`; any image size from 4 pixels up.
+    """
+
+    def __init__(
+        self, channels: int, image_size: tuple[int, int], num_classes: int, width: float = 1.0, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        del image_size  # global pooling takes any
+        stages = [scaled(16, width), scaled(32, width), scaled(64, width)]
+        self.stem = nn.Sequential(
+            nn.Conv2d(channels, stages[0], 3, padding=1, bias=False), nn.BatchNorm2d(stages[0]), nn.ReLU()
+        )
+        self.blocks = nn.Sequential(
+            ResidualBlock(stages[0], stages[0], 1),
+            ResidualBlock(stages[0], stages[1], 2),
+            ResidualBlock(stages[1], stages[2], 2),
+        )
+        self.head = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(stages[2], num_classes)
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [n, num_classes] of images [n, channels, height, width]."""
+        logits: Tensor = self.head(self.blocks(self.stem(images)))
+        return logits
+
+
+SMALL_MODELS: dict[str, type[ConvNet] | type[ResNet8]] = {"convnet": ConvNet, "resnet8": ResNet8}

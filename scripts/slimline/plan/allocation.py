@@ -1,0 +1,141 @@
+"""From a footprint and a machine to a request: how many ranks where, how much memory, how long."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from slimline.config.cluster import ClusterConfig
+from slimline.config.train import TrainConfig
+from slimline.errors import SlimlineError
+from slimline.plan.footprint import Footprint
+
+# Interpreter, torch and its libraries before the first tensor; measured for the CUDA build.
+PROCESS_MB = 700
+# Gradients have the size of the weights; AdamW keeps two values per weight, SGD with momentum one.
+OPTIMIZER_COPIES = {"adamw": 2, "sgd": 1}
+# Gradients of activations and the allocator's slack, on top of what autograd saves.
+ACTIVATION_FACTOR = 1.5
+MEMORY_MARGIN = 1.2
+# What a core and a GPU reach at least on small images; a bound for the time limit, not a forecast.
+CPU_CORE_FLOPS, GPU_FLOPS = 4e9, 4e12
+TIME_MARGIN = 2.0
+STARTUP_MIN = 5
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How ranks are spread over nodes."""
+
+    nodes: int
+    tasks_per_node: int
+
+
+def choose(footprint: Footprint, recipe: TrainConfig, n_samples: int, cluster: ClusterConfig) -> dict[str, Any]:
+    """The request of one training job, as the fields of `plan.json` that depend on the machine.
+
+    Takes the fewest nodes that hold the ranks, and the largest micro-batch that fits the memory.
+
+    Args:
+        footprint: of the model, teacher included.
+        recipe: batch size, optimizer, epochs and ranks.
+        n_samples: training images in an epoch.
+        cluster: what a job may ask for.
+
+    Raises:
+        SlimlineError: no layout holds the ranks, or one image does not fit the memory.
+    """
+    rejected: list[dict[str, str]] = []
+    layout = _layout(recipe.ranks, cluster, rejected)
+    micro_batch = _micro_batch(footprint, recipe, layout, cluster, rejected)
+    per_rank = math.ceil(recipe.batch_size / recipe.ranks)
+    hours = _hours(footprint, recipe, n_samples, cluster)
+    gpus_per_node = min(layout.tasks_per_node, cluster.gpus_per_node)
+    return {
+        "parallelism": "ddp" if recipe.ranks > 1 else "single",
+        "nodes": layout.nodes,
+        "tasks_per_node": layout.tasks_per_node,
+        "cpus_per_task": cluster.cpus_per_task,
+        "gpus_per_node": gpus_per_node,
+        "micro_batch": micro_batch,
+        "accumulation": math.ceil(per_rank / micro_batch),
+        "precision": _precision(recipe, gpus_per_node),
+        "memory_mb": _memory_mb(footprint, recipe, micro_batch) * layout.tasks_per_node,
+        "time_min": _time_min(hours, cluster),
+        "cost_cpu_h": round(hours * recipe.ranks * cluster.cpus_per_task, 4),
+        "cost_gpu_h": round(hours * gpus_per_node * layout.nodes, 4),
+        "rejected": rejected,
+    }
+
+
+def _layout(ranks: int, cluster: ClusterConfig, rejected: list[dict[str, str]]) -> Layout:
+    per_node = cluster.gpus_per_node or cluster.cpus_per_node // cluster.cpus_per_task
+    unit = "GPUs" if cluster.gpus_per_node else f"times {cluster.cpus_per_task} cores"
+    for nodes in range(1, cluster.nodes + 1):
+        option = f"{nodes} node{'s' if nodes > 1 else ''} for {ranks} rank{'s' if ranks > 1 else ''}"
+        if ranks % nodes:
+            rejected.append({"option": option, "reason": "ranks cannot be spread evenly"})
+        elif ranks // nodes > per_node:
+            rejected.append({"option": option, "reason": f"{ranks // nodes} on a node that has {per_node} {unit}"})
+        else:
+            return Layout(nodes, ranks // nodes)
+    raise SlimlineError(
+        f"No layout on the cluster {cluster.name} holds {ranks} ranks.",
+        where="train.ranks",
+        got="; ".join(f"{entry['option']}: {entry['reason']}" for entry in rejected),
+        expected=f"at most {per_node} ranks on each of {cluster.nodes} nodes",
+        next_step=f"lower train.ranks, or raise the limits in config/clusters/{cluster.name}.yaml",
+    )
+
+
+def _micro_batch(
+    footprint: Footprint,
+    recipe: TrainConfig,
+    layout: Layout,
+    cluster: ClusterConfig,
+    rejected: list[dict[str, str]],
+) -> int:
+    available_mb = cluster.memory_mb_per_node // layout.tasks_per_node
+    micro_batch = math.ceil(recipe.batch_size / recipe.ranks)
+    while (needed_mb := _memory_mb(footprint, recipe, micro_batch)) > available_mb:
+        option = f"micro-batch {micro_batch}"
+        rejected.append({"option": option, "reason": f"{needed_mb} MB per rank, {available_mb} MB are there"})
+        if micro_batch == 1:
+            raise SlimlineError(
+                "One image at a time does not fit the memory of a rank.",
+                where=f"cluster {cluster.name}",
+                got=f"{needed_mb} MB needed",
+                expected=f"at most {available_mb} MB",
+                next_step="take a smaller model or smaller images, or raise memory_mb_per_node if the node has more",
+            )
+        micro_batch = math.ceil(micro_batch / 2)
+    return micro_batch
+
+
+def _memory_mb(footprint: Footprint, recipe: TrainConfig, micro_batch: int) -> int:
+    """Host memory of one rank in MB, rounded up to 100."""
+    states = footprint.weight_bytes * (2 + OPTIMIZER_COPIES[recipe.optimizer])
+    activations = footprint.activation_bytes_per_image * micro_batch * ACTIVATION_FACTOR
+    needed_mb = PROCESS_MB + MEMORY_MARGIN * (states + activations) / 2**20
+    return math.ceil(needed_mb / 100) * 100
+
+
+def _hours(footprint: Footprint, recipe: TrainConfig, n_samples: int, cluster: ClusterConfig) -> float:
+    """An upper bound of the training time: forward and backward cost three forward passes of 2 FLOPs per MAC."""
+    flops = 3 * 2 * footprint.macs * n_samples * recipe.epochs
+    speed = GPU_FLOPS if cluster.gpus_per_node else CPU_CORE_FLOPS * cluster.cpus_per_task
+    return flops / (speed * recipe.ranks) / 3600
+
+
+def _time_min(hours: float, cluster: ClusterConfig) -> int:
+    """The time limit in minutes; on this machine nobody waits for the slot, so it is the longest."""
+    if cluster.executor == "local":
+        return cluster.time_limit_min
+    return min(cluster.time_limit_min, STARTUP_MIN + math.ceil(TIME_MARGIN * hours * 60))
+
+
+def _precision(recipe: TrainConfig, gpus_per_node: int) -> str:
+    if recipe.precision == "auto":
+        return "bf16" if gpus_per_node else "fp32"
+    return recipe.precision

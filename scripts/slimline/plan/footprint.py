@@ -1,0 +1,60 @@
+"""What one training step of a model needs, read off its computation graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from slimline.models.architecture import Architecture
+from slimline.models.artifact import build
+from slimline.models.export import count_macs, count_parameters
+
+TRACE_IMAGES = 2  # batch normalisation wants more than one
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Sizes of a model in training.
+
+    Args:
+        parameters: trainable values.
+        macs: multiply-accumulate operations of a forward pass of one image.
+        weight_bytes: parameters and buffers.
+        activation_bytes_per_image: what autograd keeps between forward and backward for one image.
+    """
+
+    parameters: int
+    macs: int
+    weight_bytes: int
+    activation_bytes_per_image: int
+
+
+def footprint(architecture: Architecture) -> Footprint:
+    """Traces one small forward pass and adds up the tensors that autograd saves, each storage once."""
+    with torch.random.fork_rng(devices=[]):
+        model = build(architecture)
+    own = {tensor.untyped_storage().data_ptr() for tensor in model.state_dict().values()}
+    saved: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            saved[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    images = torch.zeros(TRACE_IMAGES, *architecture.image_shape)
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        logits = model.train()(images)
+    del logits  # until here every saved storage has an address of its own
+    return Footprint(
+        parameters=count_parameters(model),
+        macs=count_macs(model.eval(), architecture),
+        weight_bytes=sum(_bytes(tensor) for tensor in nn.Module.state_dict(model).values()),
+        activation_bytes_per_image=sum(saved.values()) // TRACE_IMAGES,
+    )
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()

@@ -1,0 +1,102 @@
+"""Checkpoints: folders that are whole and verified, or not used.
+
+A checkpoint is written beside, flushed to disk, given a manifest of SHA-256 digests and renamed. The newest one
+whose digests hold is used; one that does not hold is reported and skipped, never loaded.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from slimline.errors import SlimlineError
+from slimline.files import read_json, replacing_folder, sha256_file, write_json
+
+log = logging.getLogger("slimline")
+
+KEEP = 2
+MANIFEST = "manifest.json"
+FILES = ("model.safetensors", "optimizer.safetensors", "progress.json")
+
+
+@dataclass
+class Progress:
+    """Where a run is: the position in the data is (epoch, step), since order is a function of seed and epoch.
+
+    Args:
+        epoch: epochs completed.
+        step: steps completed of the current epoch.
+        sums: running sums of the current epoch: loss, correct, samples, seconds, data-wait seconds.
+        records: history of the epochs completed.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    records: list[dict[str, Any]] = field(default_factory=list)
+
+
+def save_checkpoint(folder: Path, name: str, model: nn.Module, optimizer: torch.optim.Optimizer, at: Progress) -> None:
+    """Writes `folder/name` whole, then removes all but the newest `KEEP` checkpoints."""
+    with replacing_folder(folder / name) as temporary:
+        save_file({key: value.contiguous() for key, value in model.state_dict().items()}, temporary / FILES[0])
+        save_file(dict(_optimizer_tensors(optimizer)), temporary / FILES[1])
+        write_json(temporary / FILES[2], asdict(at))
+        write_json(temporary / MANIFEST, {file: sha256_file(temporary / file) for file in FILES})
+    for old in _names(folder)[:-KEEP]:
+        shutil.rmtree(folder / old)
+
+
+def load_newest_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
+    """Loads the newest checkpoint that holds into model and optimizer; None when there is none."""
+    for name in reversed(_names(folder)):
+        problem = _damage(folder / name)
+        if problem is None:
+            model.load_state_dict(load_file(folder / name / FILES[0]))
+            _restore_optimizer(optimizer, load_file(folder / name / FILES[1]))
+            return Progress(**read_json(folder / name / FILES[2]))
+        log.warning("checkpoint %s is damaged (%s): going back to the one before", folder / name, problem)
+    return None
+
+
+def checkpoint_name(epoch: int, step: int) -> str:
+    """Name of a folder that sorts by position."""
+    return f"epoch-{epoch:05d}-step-{step:07d}"
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("epoch-*-step-*") if path.is_dir())
+
+
+def _damage(checkpoint: Path) -> str | None:
+    try:
+        manifest = read_json(checkpoint / MANIFEST)
+        wrong = [file for file in FILES if manifest.get(file) != sha256_file(checkpoint / file)]
+    except (SlimlineError, OSError) as error:
+        return str(error).splitlines()[0]
+    return f"digest of {', '.join(wrong)} differs" if wrong else None
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
+    """The optimizer's per-parameter state as (`index.name`, tensor); groups follow from the recipe."""
+    for index, state in optimizer.state_dict()["state"].items():
+        for name, value in state.items():
+            if value is not None:
+                yield f"{index}.{name}", torch.as_tensor(value).contiguous()
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    content = optimizer.state_dict()
+    content["state"] = {}
+    for key, value in tensors.items():
+        index, _, name = key.partition(".")
+        content["state"].setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict(content)

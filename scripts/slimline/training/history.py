@@ -1,0 +1,54 @@
+"""What a run says while it goes: the history file, the heartbeat, log lines."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from slimline.files import write_json, write_text
+from slimline.training.spec import HEARTBEAT_FILE, HISTORY_FILE
+
+log = logging.getLogger("slimline")
+
+HEARTBEAT_INTERVAL_S = 1.0
+
+
+class History:
+    """`history.jsonl` and `heartbeat.json` of a job; only the main rank writes.
+
+    Args:
+        folder: the job's folder.
+        records: what a checkpoint already knows; the file starts with it.
+        writes: whether this rank is the one that writes.
+    """
+
+    def __init__(self, folder: Path, records: list[dict[str, Any]], writes: bool) -> None:
+        self.path = folder / HISTORY_FILE
+        self.heartbeat_path = folder / HEARTBEAT_FILE
+        self.records = records
+        self.writes = writes
+        self._last_beat_s = 0.0
+        if writes:
+            write_text(self.path, "".join(json.dumps(record) + "\n" for record in records))
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Appends one record and says it in the log."""
+        self.records.append(record)
+        if self.writes:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+            log.info(" ".join(f"{key} {_short(value)}" for key, value in record.items()))
+
+    def beat(self, **state: Any) -> None:
+        """Writes the heartbeat, at most once per interval."""
+        now_s = time.monotonic()
+        if self.writes and now_s - self._last_beat_s >= HEARTBEAT_INTERVAL_S:
+            self._last_beat_s = now_s
+            write_json(self.heartbeat_path, state | {"updated_unix_s": time.time()})
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

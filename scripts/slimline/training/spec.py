@@ -1,0 +1,147 @@
+"""What a training job is told: one JSON file, and nothing else, decides the result."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from slimline.config.model import ModelConfig
+from slimline.config.train import TrainConfig
+from slimline.config.variants import DistilConfig, PruneConfig
+from slimline.files import read_json, sha256_json, write_json
+
+FORMAT = 1
+SPEC_FILE = "spec.json"
+RESULT_FOLDER = "result"
+HEARTBEAT_FILE = "heartbeat.json"
+HISTORY_FILE = "history.jsonl"
+SUMMARY_FILE = "summary.json"
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """What the plan gives a job, as far as it can change the result to the bit.
+
+    Args:
+        nodes: number of machines.
+        tasks_per_node: ranks on each of them.
+        cpus_per_task: threads of each rank.
+        device: `cpu` or `cuda`.
+        precision: `fp32` or `bf16`, already resolved.
+        micro_batch: most images in one forward pass on one rank.
+        accumulation: forward passes per optimizer step.
+    """
+
+    nodes: int
+    tasks_per_node: int
+    cpus_per_task: int
+    device: str
+    precision: str
+    micro_batch: int
+    accumulation: int
+
+    @property
+    def ranks(self) -> int:
+        """Number of processes."""
+        return self.nodes * self.tasks_per_node
+
+    @classmethod
+    def from_plan(cls, plan: dict[str, Any]) -> Allocation:
+        """The allocation in the content of a variant's `plan.json`."""
+        return cls(
+            nodes=plan["nodes"],
+            tasks_per_node=plan["tasks_per_node"],
+            cpus_per_task=plan["cpus_per_task"],
+            device="cuda" if plan["gpus_per_node"] else "cpu",
+            precision=plan["precision"],
+            micro_batch=plan["micro_batch"],
+            accumulation=plan["accumulation"],
+        )
+
+
+@dataclass(frozen=True)
+class TrainingSpec:
+    """One training job.
+
+    Args:
+        experiment: name of the experiment.
+        variant: name of the variant it makes.
+        seed: seed of initial weights, order and augmentation.
+        entry: function that runs it, as `module:function`; it gets the spec and the job's folder.
+        recipe: epochs, optimizer and the like.
+        prepared: folder of the prepared data.
+        allocation: ranks, threads, device and precision.
+        inputs: SHA-256 by path of every file the result depends on.
+        code: digest of the library files the result depends on.
+        model: the model to train from scratch (dense training).
+        parent: folder of the parent's artifact (pruning and distillation).
+        step: settings of the pruning or distillation.
+    """
+
+    experiment: str
+    variant: str
+    seed: int
+    entry: str
+    recipe: TrainConfig
+    prepared: Path
+    allocation: Allocation
+    inputs: dict[str, str]
+    code: str
+    model: ModelConfig | None = None
+    parent: Path | None = None
+    step: PruneConfig | DistilConfig | None = None
+
+    @property
+    def name(self) -> str:
+        """Readable name: experiment, variant and seed."""
+        return f"{self.experiment}-{self.variant}-seed{self.seed}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `spec.json`."""
+        return {
+            "format": FORMAT,
+            "experiment": self.experiment,
+            "variant": self.variant,
+            "seed": self.seed,
+            "entry": self.entry,
+            "recipe": self.recipe.model_dump(mode="json"),
+            "prepared": str(self.prepared),
+            "allocation": asdict(self.allocation),
+            "inputs": self.inputs,
+            "code": self.code,
+            "model": self.model.model_dump(mode="json") if self.model else None,
+            "parent": str(self.parent) if self.parent else None,
+            "step": self.step.model_dump(mode="json") if self.step else None,
+            "step_kind": type(self.step).__name__ if self.step else None,
+        }
+
+    @property
+    def digest(self) -> str:
+        """Digest of the content: equal digests mean equal results."""
+        return sha256_json(self.to_json())
+
+    def write(self, folder: Path) -> None:
+        """Writes `spec.json` into the job's folder."""
+        write_json(folder / SPEC_FILE, self.to_json())
+
+    @classmethod
+    def read(cls, folder: Path) -> TrainingSpec:
+        """The spec in a job's folder."""
+        content = read_json(folder / SPEC_FILE)
+        kinds = {kind.__name__: kind for kind in (PruneConfig, DistilConfig)}
+        kind = kinds.get(content["step_kind"])
+        return cls(
+            experiment=content["experiment"],
+            variant=content["variant"],
+            seed=content["seed"],
+            entry=content["entry"],
+            recipe=TrainConfig.model_validate(content["recipe"]),
+            prepared=Path(content["prepared"]),
+            allocation=Allocation(**content["allocation"]),
+            inputs=content["inputs"],
+            code=content["code"],
+            model=ModelConfig.model_validate(content["model"]) if content["model"] else None,
+            parent=Path(content["parent"]) if content["parent"] else None,
+            step=kind.model_validate(content["step"]) if kind else None,
+        )

@@ -1,0 +1,32 @@
+"""A request to stop, set by a signal and answered by all ranks together at a step boundary."""
+
+from __future__ import annotations
+
+import os
+import signal
+from types import FrameType
+
+
+class StoppedError(Exception):
+    """The run was asked to stop and has saved where it is."""
+
+
+class StopRequest:
+    """Turns SIGTERM and SIGUSR2 into a flag; nothing else happens inside the handler.
+
+    Data workers inherit handlers when they are forked: only the process that installed them reacts.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._pid = os.getpid()
+
+    def install(self) -> StopRequest:
+        """Replaces the handlers of both signals in this process."""
+        for number in (signal.SIGTERM, signal.SIGUSR2):
+            signal.signal(number, self._set)
+        return self
+
+    def _set(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() == self._pid:
+            self.requested = True

@@ -1,0 +1,112 @@
+# What the rules share: the typed config, where files lie, and which library files a step depends on.
+import subprocess
+import sys
+from pathlib import Path
+
+from snakemake.cli import parse_args
+
+from slimline.code_hash import code_hash
+from slimline.config.load import load_cluster, load_experiment
+from slimline.config.recipes import recipe_for
+from slimline.data.identity import dataset_id, prepared_id, source_fingerprint
+from slimline.errors import SlimlineError
+
+BASE = Path(workflow.basedir)
+
+
+def read_config():
+    """The experiment and its cluster, or one screen with everything that is wrong and exit code 1."""
+    try:
+        experiment = load_experiment(config, [Path(file) for file in workflow.configfiles])
+        return experiment, load_cluster(experiment.cluster, BASE / "config/clusters")
+    except SlimlineError as error:
+        print(f"\n{error}\n", file=sys.stderr)
+        sys.exit(1)
+
+
+EXPERIMENT, CLUSTER = read_config()
+SEEDS = EXPERIMENT.train.seeds
+PAIRS = [(variant, seed) for variant in EXPERIMENT.variant_names for seed in SEEDS]
+TRAINED = [variant for variant in EXPERIMENT.variant_names if EXPERIMENT.step(variant) != "quantize"]
+TRAINING_PAIRS = [(variant, seed) for variant in TRAINED for seed in SEEDS]
+
+DATA = f"data/{dataset_id(EXPERIMENT.dataset)}"
+PREPARED = f"{DATA}/{prepared_id(EXPERIMENT.dataset)}"
+RESULTS = f"results/{EXPERIMENT.experiment}"
+LOGS = f"{RESULTS}/logs"
+BENCHMARKS = f"{RESULTS}/benchmarks"
+RUN = f"{RESULTS}/{{variant}}/seed-{{seed}}"
+REPORT = f"{RESULTS}/report.html"
+METRICS_CSV = f"{RESULTS}/metrics.csv"
+
+
+wildcard_constraints:
+    seed=r"\d+",
+    variant=r"[a-z0-9-]+",
+
+
+# How to make all of this again. Part of the provenance, so it says nothing that changes from run to run.
+COMMAND = " ".join(["snakemake --cores all", *(f"--configfile {file}" for file in workflow.overwrite_configfiles)])
+
+
+def names_of(*steps):
+    """Regular expression for the variants that these steps make; it matches nothing when there are none."""
+    names = [variant for variant in EXPERIMENT.variant_names if EXPERIMENT.step(variant) in steps]
+    return "|".join(names) if names else "(?!)"
+
+
+def code_of(script):
+    """Digest of the library files that a rule's script can reach: its params change when one of them does."""
+    return code_hash(BASE / "scripts" / f"{script}.py")
+
+
+def dumped(model):
+    """A config model as plain values under the names that the config file uses."""
+    return model.model_dump(mode="json", by_alias=True)
+
+
+def per_run(file, pairs):
+    """The file of that name of every variant and seed in `pairs`."""
+    return [f"{RESULTS}/{variant}/seed-{seed}/{file}" for variant, seed in pairs]
+
+
+def parent_file(file):
+    """Input function: the file of that name of the parent at the same seed."""
+    return lambda wildcards: f"{RESULTS}/{EXPERIMENT.parent(wildcards.variant)}/seed-{wildcards.seed}/{file}"
+
+
+def step_of(wildcards):
+    """The settings of a variant's own step."""
+    variant = EXPERIMENT.variants[wildcards.variant]
+    return dumped(getattr(variant, variant.step))
+
+
+def trained_model(variant):
+    """The model that a training job of the variant trains; a pruned one starts from its parent's."""
+    while EXPERIMENT.step(variant) == "prune":
+        variant = EXPERIMENT.parent(variant)
+    distil = None if EXPERIMENT.step(variant) == "train" else EXPERIMENT.variants[variant].distil
+    return distil.model if distil else EXPERIMENT.model
+
+
+def training_threads(wildcards):
+    """Cores a training job takes from this machine; on a cluster its rule only waits."""
+    return 1 if CLUSTER.executor == "slurm" else CLUSTER.cpus_per_task * EXPERIMENT.train.ranks
+
+
+def announce():
+    """Says where things will run, since a misspelt workflow profile is silently ignored."""
+    executor = parse_args(sys.argv[1:])[1].executor or "local"
+    print(
+        f"slimline: experiment {EXPERIMENT.experiment}: {len(EXPERIMENT.variant_names)} variants, {len(SEEDS)} seeds. "
+        f"Training jobs go to cluster {CLUSTER.name} ({CLUSTER.executor}), other rules to executor {executor}.",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def conclude():
+    """Prints the verdict where the report has just been made."""
+    if Path(REPORT).exists():
+        subprocess.run([sys.executable, "-m", "slimline.evaluation.verdict", f"{RESULTS}/metrics.json"], check=False)
+        print(f"Report: {REPORT}", flush=True)

@@ -1,0 +1,119 @@
+rule prune:
+    input:
+        plan=f"{RESULTS}/{{variant}}/plan.json",
+        stats=f"{PREPARED}/stats.json",
+        shards=f"{PREPARED}/shards",
+        index=f"{PREPARED}/index.parquet",
+        model=parent_file("model.json"),
+        weights=parent_file("weights.safetensors"),
+    output:
+        model=f"{RUN}/model.json",
+        weights=f"{RUN}/weights.safetensors",
+        history=f"{RUN}/history.jsonl",
+        job=f"{RUN}/job.json",
+    wildcard_constraints:
+        variant=names_of("prune"),
+    log:
+        f"{LOGS}/prune/{{variant}}-seed-{{seed}}.log",
+    benchmark:
+        f"{BENCHMARKS}/prune/{{variant}}-seed-{{seed}}.tsv"
+    conda:
+        "../../environment.yml"
+    localrule: True
+    threads: training_threads
+    params:
+        experiment=EXPERIMENT.experiment,
+        prune=step_of,
+        recipe=lambda wildcards: dumped(recipe_for(EXPERIMENT, wildcards.variant)),
+        cluster=dumped(CLUSTER),
+        code=code_of("prune"),
+    script:
+        "../../scripts/prune.py"
+
+
+rule distil:
+    input:
+        plan=f"{RESULTS}/{{variant}}/plan.json",
+        stats=f"{PREPARED}/stats.json",
+        shards=f"{PREPARED}/shards",
+        index=f"{PREPARED}/index.parquet",
+        model=parent_file("model.json"),
+        weights=parent_file("weights.safetensors"),
+    output:
+        model=f"{RUN}/model.json",
+        weights=f"{RUN}/weights.safetensors",
+        history=f"{RUN}/history.jsonl",
+        job=f"{RUN}/job.json",
+    wildcard_constraints:
+        variant=names_of("distil"),
+    log:
+        f"{LOGS}/distil/{{variant}}-seed-{{seed}}.log",
+    benchmark:
+        f"{BENCHMARKS}/distil/{{variant}}-seed-{{seed}}.tsv"
+    conda:
+        "../../environment.yml"
+    localrule: True
+    threads: training_threads
+    params:
+        experiment=EXPERIMENT.experiment,
+        distil=step_of,
+        recipe=lambda wildcards: dumped(recipe_for(EXPERIMENT, wildcards.variant)),
+        cluster=dumped(CLUSTER),
+        code=code_of("distil"),
+    script:
+        "../../scripts/distil.py"
+
+
+rule export:
+    input:
+        model=f"{RUN}/model.json",
+        weights=f"{RUN}/weights.safetensors",
+        stats=f"{PREPARED}/stats.json",
+        shards=f"{PREPARED}/shards",
+    output:
+        onnx=f"{RUN}/model.onnx",
+        report=f"{RUN}/export.json",
+        reference=f"{RUN}/reference.safetensors",
+    wildcard_constraints:
+        variant=names_of("train", "prune", "distil"),
+    log:
+        f"{LOGS}/export/{{variant}}-seed-{{seed}}.log",
+    benchmark:
+        f"{BENCHMARKS}/export/{{variant}}-seed-{{seed}}.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        code=code_of("export"),
+    script:
+        "../../scripts/export.py"
+
+
+rule quantize:
+    input:
+        onnx=parent_file("model.onnx"),
+        report=parent_file("export.json"),
+        reference=parent_file("reference.safetensors"),
+        stats=f"{PREPARED}/stats.json",
+        shards=f"{PREPARED}/shards",
+    output:
+        onnx=f"{RUN}/model.onnx",
+        report=f"{RUN}/export.json",
+    wildcard_constraints:
+        variant=names_of("quantize"),
+    log:
+        f"{LOGS}/quantize/{{variant}}-seed-{{seed}}.log",
+    benchmark:
+        f"{BENCHMARKS}/quantize/{{variant}}-seed-{{seed}}.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        quantize=step_of,
+        code=code_of("quantize"),
+    script:
+        "../../scripts/quantize.py"

@@ -1,0 +1,75 @@
+rule predict:
+    input:
+        onnx=f"{RUN}/model.onnx",
+        stats=f"{PREPARED}/stats.json",
+        shards=f"{PREPARED}/shards",
+        index=f"{PREPARED}/index.parquet",
+    output:
+        f"{RUN}/predictions.parquet",
+    log:
+        f"{LOGS}/predict/{{variant}}-seed-{{seed}}.log",
+    benchmark:
+        f"{BENCHMARKS}/predict/{{variant}}-seed-{{seed}}.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        batch_size=256,
+        code=code_of("predict"),
+    script:
+        "../../scripts/predict.py"
+
+
+# All cores of the run: nothing may compute beside the stopwatch.
+rule latency:
+    input:
+        onnx=f"{RUN}/model.onnx",
+        baseline=f"{RESULTS}/dense/seed-{{seed}}/model.onnx",
+        stats=f"{PREPARED}/stats.json",
+    output:
+        f"{RUN}/latency.json",
+    log:
+        f"{LOGS}/latency/{{variant}}-seed-{{seed}}.log",
+    benchmark:
+        f"{BENCHMARKS}/latency/{{variant}}-seed-{{seed}}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: workflow.cores or CLUSTER.cpus_per_node
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        latency=dumped(EXPERIMENT.evaluation.latency),
+        code=code_of("latency"),
+    script:
+        "../../scripts/latency.py"
+
+
+rule compare:
+    input:
+        predictions=per_run("predictions.parquet", PAIRS),
+        latency=per_run("latency.json", PAIRS),
+        export=per_run("export.json", PAIRS),
+        manifest=f"{DATA}/download.json",
+        stats=f"{PREPARED}/stats.json",
+    output:
+        csv=METRICS_CSV,
+        json=f"{RESULTS}/metrics.json",
+    log:
+        f"{LOGS}/compare.log",
+    benchmark:
+        f"{BENCHMARKS}/compare.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        pairs=PAIRS,
+        config=dumped(EXPERIMENT),
+        code=code_of("compare"),
+        command=COMMAND,
+    script:
+        "../../scripts/compare.py"

@@ -1,0 +1,45 @@
+rule plan_variant:
+    input:
+        stats=f"{PREPARED}/stats.json",
+        labels=f"{PREPARED}/labels.npy",
+    output:
+        f"{RESULTS}/{{variant}}/plan.json",
+    wildcard_constraints:
+        variant=names_of("train", "prune", "distil"),
+    log:
+        f"{LOGS}/plan/{{variant}}.log",
+    benchmark:
+        f"{BENCHMARKS}/plan/{{variant}}.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        step=lambda wildcards: EXPERIMENT.step(wildcards.variant),
+        model=lambda wildcards: dumped(trained_model(wildcards.variant)),
+        recipe=lambda wildcards: dumped(recipe_for(EXPERIMENT, wildcards.variant)),
+        cluster=dumped(CLUSTER),
+        code=code_of("plan_variant"),
+    script:
+        "../../scripts/plan_variant.py"
+
+
+rule plan:
+    input:
+        expand(f"{RESULTS}/{{variant}}/plan.json", variant=TRAINED),
+    output:
+        f"{RESULTS}/plan.json",
+    log:
+        f"{LOGS}/plan.log",
+    benchmark:
+        f"{BENCHMARKS}/plan.tsv"
+    conda:
+        "../../environment.yml"
+    params:
+        experiment=EXPERIMENT.experiment,
+        cluster=dumped(CLUSTER),
+        seeds=SEEDS,
+        code=code_of("plan"),
+    script:
+        "../../scripts/plan.py"
