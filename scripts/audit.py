@@ -1,7 +1,5 @@
 """Rule audit: report corrupt files, duplicates, leakage between splits and class balance."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING
 

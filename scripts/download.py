@@ -1,7 +1,5 @@
 """Rule download: fetch a dataset's files, or list those of an image folder, with checksums."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING

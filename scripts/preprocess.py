@@ -1,7 +1,5 @@
 """Rule preprocess: turn checked raw images into shards, labels, an index and statistics."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING
 

@@ -132,7 +132,12 @@ class PreparedDataset:
 
         Returns:
             uint8 array [n, C, H, W], a copy.
+
+        Raises:
+            IndexError: there is no such row.
         """
+        if np.any(rows < 0):
+            raise IndexError("row numbers start at 0")
         shard_of_row = np.searchsorted(self._ends, rows, side="right")
         images = np.empty((len(rows), *self._shards[0].shape[1:]), np.uint8)
         for number in np.unique(shard_of_row):

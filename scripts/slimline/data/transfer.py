@@ -7,11 +7,12 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import MaxRetryError
+from urllib3.exceptions import HTTPError, MaxRetryError
 from urllib3.util import Retry
 
 from slimline.data.progress import Progress
@@ -35,6 +36,10 @@ log = logging.getLogger(__name__)
 
 class TransferError(Exception):
     """An address did not give the file, with the reason as its message."""
+
+
+class _BrokenOffError(Exception):
+    """An answer ended before its end."""
 
 
 def fetch(
@@ -127,10 +132,6 @@ def _receive(file: SourceFile, url: str, part: Path, retry: Retry) -> None:
                 attempts.sleep()
 
 
-class _BrokenOffError(Exception):
-    """The answer ended before its end."""
-
-
 def _append(session: requests.Session, file: SourceFile, url: str, part: Path) -> None:
     offset = _size(part)
     headers = {"Accept-Encoding": "identity"}  # else the .gz might be unpacked on the way
@@ -144,18 +145,23 @@ def _append(session: requests.Session, file: SourceFile, url: str, part: Path) -
         _check_answer(response, url, offset)
         if response.status_code != requests.codes.partial_content:
             offset = 0  # the server knows no ranges and sends everything
-        progress = Progress(file.name, file.size_bytes, "B", done=offset)
         with part.open("ab" if offset else "wb") as content:
-            try:
-                for piece in response.iter_content(CHUNK_BYTES):
-                    content.write(piece)
-                    progress.advance(len(piece))
-                    if content.tell() > file.size_bytes:
-                        return
-            except requests.RequestException as error:
-                raise _BrokenOffError(_cause(error)) from error
-            finally:
-                progress.close()
+            _write_body(response, content, file)
+
+
+def _write_body(response: requests.Response, content: BinaryIO, file: SourceFile) -> None:
+    progress = Progress(file.name, file.size_bytes, "B", done=content.tell())
+    try:
+        # read1, since iter_content loses what it has gathered of a piece when the connection breaks
+        while piece := response.raw.read1(CHUNK_BYTES, decode_content=False):
+            content.write(piece)
+            progress.advance(len(piece))
+            if content.tell() > file.size_bytes:
+                return  # not the wanted file, and perhaps without an end
+    except HTTPError as error:
+        raise _BrokenOffError(str(error)) from error
+    finally:
+        progress.close()
 
 
 def _check_answer(response: requests.Response, url: str, offset: int) -> None:
