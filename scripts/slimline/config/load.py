@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,29 +25,30 @@ CLUSTERS = Path("config/clusters")
 ConfigT = TypeVar("ConfigT", bound=Config)
 
 
-def load_experiment(config: Mapping[str, Any], files: Sequence[Path] = ()) -> ExperimentConfig:
+def load_experiment(
+    config: Mapping[str, Any], files: Sequence[Path] = (), *, clusters: Path = CLUSTERS
+) -> ExperimentConfig:
     """The experiment in a mapping that is parsed already, as Snakemake hands it over.
 
-    Paths in it, and `config/clusters/`, are taken from the working directory.
-
     Args:
-        config: the mapping.
+        config: the mapping; paths in it are taken from the working directory.
         files: the files it comes from, later ones override: errors then tell file and line.
+        clusters: the folder where clusters are described.
 
     Raises:
         SlimlineError: anything is wrong; it shows all problems at once.
     """
-    return _experiment(config, [parse_file(Path(file)) for file in files])
+    return _experiment(config, [parse_file(Path(file)) for file in files], clusters)
 
 
-def load_experiment_file(path: Path) -> ExperimentConfig:
-    """The experiment in a YAML file.
+def load_experiment_file(path: Path, *, clusters: Path = CLUSTERS) -> ExperimentConfig:
+    """The experiment in a YAML file; `clusters` as for `load_experiment`.
 
     Raises:
         SlimlineError: as for `load_experiment` and `read_yaml`.
     """
     file = parse_file(path)
-    return _experiment(file.content, [file])
+    return _experiment(file.content, [file], clusters)
 
 
 def load_cluster(name_or_path: str, folder: Path = CLUSTERS) -> ClusterConfig:
@@ -60,7 +62,7 @@ def load_cluster(name_or_path: str, folder: Path = CLUSTERS) -> ClusterConfig:
         SlimlineError: there is no such file, or anything is wrong in it.
     """
     path = _cluster_path(name_or_path, folder)
-    if not path.exists():
+    if not os.path.isfile(path):  # noqa: PTH113 - says no to names that are too long
         raise missing_file(path, f"There is no cluster {name_or_path!r}.")
     file = parse_file(path)
     problems = []
@@ -70,8 +72,9 @@ def load_cluster(name_or_path: str, folder: Path = CLUSTERS) -> ClusterConfig:
     return _validated(ClusterConfig, file.content, [file], problems)
 
 
-def _experiment(config: Mapping[str, Any], files: list[YamlFile]) -> ExperimentConfig:
-    return _validated(ExperimentConfig, config, files, [*_missing_images(config), *_missing_cluster(config)])
+def _experiment(config: Mapping[str, Any], files: list[YamlFile], clusters: Path) -> ExperimentConfig:
+    problems = [*_missing_images(config), *_missing_cluster(config, clusters)]
+    return _validated(ExperimentConfig, config, files, problems)
 
 
 def _validated(
@@ -102,29 +105,33 @@ def _missing_images(config: Mapping[str, Any]) -> list[Problem]:
     if not isinstance(dataset, Mapping) or dataset.get("name") != FOLDER or not isinstance(dataset.get("path"), str):
         return []
     given = dataset["path"]
-    path = Path(given)
-    if given and path.is_dir():
+    # The functions of os.path say no where those of Path raise: unknown users, names too long, no permission.
+    path = Path(os.path.expanduser(given))  # noqa: PTH111
+    if given and os.path.isdir(path):  # noqa: PTH112
         return []
-    expected = "an existing folder"
-    if given.startswith("~"):
-        expected = f"the full path, since `~` is not followed: {path.expanduser()}"
-    elif path.exists():
+    expected = f"an existing folder{did_you_mean(path.name, _folders_beside(path))}"
+    if os.path.isfile(path):  # noqa: PTH113
         expected = "a folder; this is a file"
-    elif path.parent.is_dir():
-        expected += did_you_mean(path.name, [child.name for child in path.parent.iterdir() if child.is_dir()])
     seen_from = "" if path.is_absolute() else f" (seen from {Path.cwd()})"
     return [Problem(("dataset", "path"), f"got {given!r}, expected {expected}{seen_from}")]
 
 
-def _missing_cluster(config: Mapping[str, Any]) -> list[Problem]:
+def _missing_cluster(config: Mapping[str, Any], clusters: Path) -> list[Problem]:
     """Whether the file of the cluster exists."""
     cluster = config.get("cluster", "local")
-    if not isinstance(cluster, str) or (path := _cluster_path(cluster, CLUSTERS)).is_file():
+    if not isinstance(cluster, str) or os.path.isfile(path := _cluster_path(cluster, clusters)):  # noqa: PTH113
         return []
     known = sorted(file.stem for file in path.parent.glob("*.yaml"))
     names = ", ".join(f"`{name}`" for name in known) or "none"
     text = f"got {cluster!r}, but there is no {path}; expected one of {names}{did_you_mean(path.stem, known)}"
     return [Problem(("cluster",), text)]
+
+
+def _folders_beside(path: Path) -> list[str]:
+    try:
+        return [child.name for child in path.parent.iterdir() if child.is_dir()]
+    except OSError:
+        return []
 
 
 def _cluster_path(name_or_path: str, folder: Path) -> Path:

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from slimline.config.base import MISTAKE, Loc
 from slimline.config.remedies import describe, remedy
-from slimline.config.suggest import closest
+from slimline.config.suggest import nearest
 from slimline.config.words import Schema, in_words
 from slimline.config.yaml_file import YamlFile, dotted
 from slimline.errors import SlimlineError
@@ -36,9 +36,9 @@ class Problem:
 def problems_of(error: ValidationError, schema: Schema) -> list[Problem]:
     """All that a validation found, in plain words."""
     details = error.errors(include_url=False)
-    unknown = {line["loc"]: _meant(line["loc"], schema) for line in details if line["type"] == "extra_forbidden"}
+    unknown = [line["loc"] for line in details if line["type"] == "extra_forbidden"]
     # A misspelt key that must be there is one mistake, not two.
-    explained = {(*loc[:-1], meant) for loc, meant in unknown.items() if meant}
+    explained = {(*loc[:-1], meant) for loc in unknown for meant in _meant(loc, schema)}
     return [_problem(line, schema) for line in details if not (line["type"] == "missing" and line["loc"] in explained)]
 
 
@@ -90,16 +90,16 @@ def _problem(line: ErrorDetails, schema: Schema) -> Problem:
     return Problem(loc, found)
 
 
-def _meant(loc: Loc, schema: Schema) -> str | None:
-    """The key that an unknown one was probably meant to be, in its own section."""
+def _meant(loc: Loc, schema: Schema) -> list[str]:
+    """The keys of its own section that an unknown one was probably meant to be."""
     keys = _keys_beside(loc, schema)
     synonym = SYNONYMS.get(str(loc[-1]))
-    return synonym if synonym in keys else closest(str(loc[-1]), keys)
+    return [synonym] if synonym in keys else nearest(str(loc[-1]), keys)
 
 
 def _unknown(loc: Loc, schema: Schema) -> str:
     if meant := _meant(loc, schema):
-        return f"unknown key; did you mean `{meant}`?"
+        return f"unknown key; did you mean {' or '.join(f'`{key}`' for key in meant)}?"
     homes = [path for path, section in schema.sections() if path and loc[-1] in section["properties"]]
     near = [path for path in homes if path.startswith(str(loc[0]))] or homes
     if near:
