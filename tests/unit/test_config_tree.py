@@ -1,14 +1,19 @@
 """The tree of variants: order, chains, and what cannot follow what."""
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from slimline.config.base import NAME_PATTERN
 from slimline.config.experiment import ExperimentConfig
 from slimline.config.tree import RESERVED, in_order, tree_mistakes
 from slimline.errors import SlimlineError
 
+ROOT = Path(__file__).parents[2]
 PRUNE, QUANTIZE = {"prune": {}}, {"quantize": {}}
 DISTIL = {"distil": {"model": {"name": "convnet"}}}
 
@@ -105,6 +110,13 @@ def test_every_tree_is_accepted_and_every_circle_is_refused_once(data):
 def test_names_of_steps_are_reserved(name):
     with pytest.raises(ValidationError, match=f"`{name}` is a step"):
         experiment({name: {"from": "dense", **PRUNE}})
+
+
+def test_every_rule_that_a_variant_could_shadow_is_reserved():
+    files = [ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]
+    rules = {name for file in files for name in re.findall(r"^\s*rule (\S+):", file.read_text(), re.MULTILINE)}
+    assert "train" in rules
+    assert {rule for rule in rules if re.fullmatch(NAME_PATTERN, rule)} <= RESERVED
 
 
 @pytest.mark.parametrize("step", [PRUNE, DISTIL, QUANTIZE])
