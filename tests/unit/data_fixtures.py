@@ -6,7 +6,7 @@ import hashlib
 import io
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -48,6 +48,9 @@ class _Handler(BaseHTTPRequestHandler):
         content, start = site.files[self.path], 0
         if wanted and site.ranges:
             start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+            if start >= len(content):
+                self.send_error(416)
+                return
             self.send_response(206)
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         else:
@@ -55,7 +58,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         end = start + site.breaks[self.path].pop(0) if site.breaks.get(self.path) else len(content)
-        self.wfile.write(content[start:end])
+        with suppress(ConnectionError):  # the client may have seen enough
+            self.wfile.write(content[start:end])
 
     def log_message(self, format, *args):  # noqa: A002 - named so by the standard library
         pass

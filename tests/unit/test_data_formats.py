@@ -11,7 +11,8 @@ import pytest
 from data_fixtures import source_file
 
 from slimline.config.dataset import DatasetConfig
-from slimline.data.formats import CIFAR10, CIFAR100, read_cifar, read_digits, read_idx
+from slimline.data.digits import read_digits
+from slimline.data.formats import CIFAR10, CIFAR100, read_cifar, read_idx
 from slimline.data.readers import open_reader
 from slimline.data.sources import DIGITS_SHA256
 from slimline.errors import SlimlineError

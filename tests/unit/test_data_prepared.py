@@ -9,7 +9,7 @@ from data_fixtures import Steps
 
 from slimline.config.dataset import DatasetConfig
 from slimline.data import shards
-from slimline.data.formats import read_digits
+from slimline.data.digits import read_digits
 from slimline.data.moments import Moments
 from slimline.data.prepared import PreparedDataset
 from slimline.data.shards import open_shards, write_shards

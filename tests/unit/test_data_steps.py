@@ -263,7 +263,7 @@ def test_small_and_unbalanced_classes_are_reported(tmp_path):
     steps(root, tmp_path / "data").audit()
     messages = {finding["check"]: finding["message"] for finding in read_json(tmp_path / "data/audit.json")["findings"]}
     assert "fox (1)" in messages["small-class"]
-    assert "25 training images, the smallest 1" in messages["imbalance"]
+    assert "largest class: 25, the smallest: 1" in messages["imbalance"]
     assert "fox" in messages["class-missing-in-test"]
     assert "train/hen" in messages["empty-class"]
 

@@ -56,6 +56,11 @@ def test_remains_of_another_file_are_thrown_away(site, tmp_path):
     assert [wanted for _, wanted in site.requests] == [f"bytes={HALF}-", None]
 
 
+def test_remains_that_are_too_long_are_thrown_away(site, tmp_path):
+    assert bring(tmp_path, f"{site.url}/a/data.gz", part=CONTENT + b"x").read_bytes() == CONTENT
+    assert [wanted for _, wanted in site.requests] == [f"bytes={len(CONTENT) + 1}-", None]
+
+
 def test_a_dropped_connection_is_taken_up_again(site, tmp_path):
     site.breaks["/a/data.gz"] = [HALF, 1000, 1000]
     assert bring(tmp_path, f"{site.url}/a/data.gz").read_bytes() == CONTENT

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 from slimline.config.dataset import DatasetConfig
 from slimline.data import options
-from slimline.data.audit_table import AuditRow, write_audit_table
+from slimline.data.audit_table import AuditRow, PublishedSplit, write_audit_table
 from slimline.data.duplicates import DuplicateGroup, find_duplicates
 from slimline.data.findings import find_all, surplus
 from slimline.data.images import UnreadableImageError, pixel_sha256
 from slimline.data.progress import map_in_order
-from slimline.data.readers import PublishedSplit, Reader, Sample, open_reader
+from slimline.data.readers import Reader, Sample, open_reader
 from slimline.data.splits import holdout
 from slimline.files import read_json, write_json
 

@@ -25,6 +25,9 @@ SCHEMA = pa.schema(
 )
 
 
+PublishedSplit = Literal["train", "test"]
+
+
 @dataclass(frozen=True)
 class AuditRow:
     """One image.
@@ -41,7 +44,7 @@ class AuditRow:
     """
 
     sample_id: str
-    split: Literal["train", "test"] | None
+    split: PublishedSplit | None
     class_name: str
     sha256: str | None
     height: int | None

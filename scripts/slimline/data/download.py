@@ -103,7 +103,7 @@ def _locked(path: Path, dataset: str) -> Iterator[None]:
 
 
 def _digits_content() -> dict[str, Any]:
-    from slimline.data.formats import read_digits  # numpy and scikit-learn, for this dataset only
+    from slimline.data.digits import read_digits  # numpy and scikit-learn, for this dataset only
 
     digits = read_digits()
     content = digits.images.tobytes() + digits.labels.astype("<i8").tobytes()

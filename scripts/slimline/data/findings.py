@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from slimline.data.audit_table import AuditRow
+from slimline.data.audit_table import AuditRow, PublishedSplit
 from slimline.data.duplicates import DuplicateGroup
 
 SMALL_CLASS = 10  # images
 IMBALANCE = 10  # times as many images in the largest class as in the smallest
 NAMED = 5  # names in one sentence
+SPLITS: tuple[PublishedSplit, ...] = ("train", "test")
 
 ClassCounts = dict[str, dict[str, int]]
 
@@ -48,55 +49,51 @@ def find_all(
 
 def _files(manifest: dict[str, Any], rows: list[AuditRow]) -> Iterator[Finding]:
     if corrupt := [row.sample_id for row in rows if row.status == "corrupt"]:
-        yield Finding("warning", "corrupt", f"{len(corrupt)} of {len(rows)} images cannot be read: {_named(corrupt)}.")
+        yield Finding("warning", "corrupt", f"Images that cannot be read: {_named(corrupt)}, of {len(rows)}.")
     if empty := manifest.get("empty_classes"):
-        yield Finding("warning", "empty-class", f"Class folders without an image are left out: {_named(empty)}.")
+        yield Finding("warning", "empty-class", f"Class folders without an image, left out: {_named(empty)}.")
     if unused := manifest.get("unused_folders"):
-        yield Finding("warning", "unused-folder", f"Folders beside train/ and test/ are not read: {_named(unused)}.")
+        yield Finding("warning", "unused-folder", f"Folders beside train/ and test/, not read: {_named(unused)}.")
     if ignored := manifest.get("ignored_files"):
-        yield Finding(
-            "info", "ignored-files", f"{ignored} files that are not images, or in no class folder, are ignored."
-        )
+        yield Finding("info", "ignored-files", f"Files that are no images or in no class folder, ignored: {ignored}.")
 
 
 def _duplicates(groups: list[DuplicateGroup]) -> Iterator[Finding]:
     if leaking := [group for group in groups if group.leaks]:
         pairs = [f"{group.train[0].sample_id} = {group.test[0].sample_id}" for group in leaking]
-        yield Finding("error", "leakage", f"{len(leaking)} images are in train and in test: {_named(pairs)}.")
-    for split in ("train", "test"):
+        yield Finding("error", "leakage", f"Images both in train and in test: {_named(pairs)}.")
+    for split in SPLITS:
         if copies := surplus(groups, split):
-            yield Finding("warning", "duplicates", f"{copies} images of the {split} split repeat another one of it.")
+            yield Finding("warning", "duplicates", f"Further copies of images within the {split} split: {copies}.")
     if several := [group for group in groups if len(group.class_names) > 1]:
         names = [" = ".join(f"{row.sample_id} ({row.class_name})" for row in group.rows[:3]) for group in several]
-        yield Finding("warning", "conflicting-labels", f"{len(several)} images have several labels: {_named(names)}.")
+        yield Finding("warning", "conflicting-labels", f"Images with several labels: {_named(names)}.")
 
 
 def _classes(class_counts: ClassCounts) -> Iterator[Finding]:
     train, test = class_counts["train"], class_counts["test"]
-    if untaught := [name for name in train if not train[name]]:
+    if untaught := [name for name, count in train.items() if not count]:
         yield Finding("error", "class-missing-in-train", f"Classes without a training image: {_named(untaught)}.")
-    if untested := [name for name in test if not test[name]]:
+    if untested := [name for name, count in test.items() if not count]:
         yield Finding("warning", "class-missing-in-test", f"Classes without a test image: {_named(untested)}.")
     if small := [f"{name} ({count})" for name, count in train.items() if 0 < count < SMALL_CLASS]:
-        yield Finding(
-            "warning", "small-class", f"Classes with fewer than {SMALL_CLASS} training images: {_named(small)}."
-        )
+        yield Finding("warning", "small-class", f"Classes of less than {SMALL_CLASS} training images: {_named(small)}.")
     least, most = min(train.values()), max(train.values())
-    if least and most > IMBALANCE * least:
-        yield Finding("warning", "imbalance", f"The largest class has {most} training images, the smallest {least}.")
+    if most > IMBALANCE * least > 0:
+        yield Finding("warning", "imbalance", f"Training images of the largest class: {most}, the smallest: {least}.")
 
 
 def _sizes(rows: list[AuditRow]) -> Iterator[Finding]:
     sizes = {(row.height, row.width) for row in rows if row.status == "ok"}
     if len(sizes) > 1:
-        yield Finding("info", "image-sizes", f"Images come in {len(sizes)} sizes and are brought to one.")
+        yield Finding("info", "image-sizes", f"Different image sizes, brought to one: {len(sizes)}.")
 
 
-def surplus(groups: list[DuplicateGroup], split: Literal["train", "test"]) -> int:
+def surplus(groups: list[DuplicateGroup], split: PublishedSplit) -> int:
     """How many images of a split repeat an earlier one of the same split."""
     return sum(max(0, len(getattr(group, split)) - 1) for group in groups)
 
 
 def _named(names: list[str]) -> str:
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
+    return f"{len(names)} ({', '.join(names[:NAMED])}{more})"

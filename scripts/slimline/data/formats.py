@@ -15,16 +15,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from slimline.data.labelled import LabelledImages
 from slimline.errors import SlimlineError
 
 CIFAR_PIXELS = 3 * 32 * 32
-
-
-class LabelledImages(NamedTuple):
-    """uint8 images [N, C, H, W] and int64 labels [N]."""
-
-    images: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.int64]
 
 
 def read_idx(path: Path) -> npt.NDArray[np.uint8]:
@@ -95,15 +89,6 @@ def _members(archive: Path, wanted: set[str]) -> dict[str, bytes]:
     if missing := sorted(wanted - set(contents)):
         raise _unexpected(archive, f"no {', '.join(missing)}", "the binary version of CIFAR")
     return contents
-
-
-def read_digits() -> LabelledImages:
-    """The 1,797 hand-written digits that scikit-learn carries (UCI, 1998), 8x8 pixels, 0..16 scaled to 0..255."""
-    from sklearn.datasets import load_digits  # a second of imports that the other datasets need not pay
-
-    digits = load_digits()
-    sixteenths = digits.images.astype(np.uint16)[:, None]
-    return LabelledImages(((sixteenths * 255 + 8) // 16).astype(np.uint8), digits.target.astype(np.int64))
 
 
 def _unexpected(path: Path, got: str, expected: str) -> SlimlineError:

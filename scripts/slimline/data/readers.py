@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from slimline.config.dataset import DatasetConfig
 from slimline.data import options
+from slimline.data.audit_table import PublishedSplit
+from slimline.data.digits import read_digits
 from slimline.data.folder import Layout
-from slimline.data.formats import CIFAR10, CIFAR100, LabelledImages, read_cifar, read_digits, read_mnist
+from slimline.data.formats import CIFAR10, CIFAR100, read_cifar, read_mnist
 from slimline.data.images import Pixels, decode_image, fit
-
-PublishedSplit = Literal["train", "test"]
+from slimline.data.labelled import LabelledImages
 
 MNIST_CLASSES = tuple("0123456789")
 FASHION_CLASSES = (

@@ -88,5 +88,5 @@ SOURCES: dict[str, tuple[SourceFile, ...]] = {
     ),
 }
 
-# SHA-256 over the uint8 images and the int64 labels that `formats.read_digits` makes of scikit-learn's arrays.
+# SHA-256 over the uint8 images and the int64 labels that `digits.read_digits` makes of scikit-learn's arrays.
 DIGITS_SHA256 = "0b7e9c3202d7bcd255d6a19a238d3743bf5e320ba74812a6679958a017c55382"

@@ -140,8 +140,11 @@ def _append(session: requests.Session, file: SourceFile, url: str, part: Path) -
     try:
         response = session.get(url, headers=headers, stream=True, timeout=TIMEOUT_S)
     except requests.RequestException as error:
-        raise TransferError(_cause(error)) from error
+        raise TransferError(_cause(error).replace(url, _shown(url))) from error
     with response:
+        if response.status_code == requests.codes.requested_range_not_satisfiable:
+            part.unlink()
+            raise _BrokenOffError("what was left of an earlier attempt is longer than the file there")
         _check_answer(response, url, offset)
         if response.status_code != requests.codes.partial_content:
             offset = 0  # the server knows no ranges and sends everything
@@ -187,7 +190,7 @@ def _size(path: Path) -> int:
 
 
 def _cause(error: requests.RequestException) -> str:
-    """The innermost reason, without the address, which may hold a password."""
+    """The innermost reason, which says in fewer words what went wrong."""
     inner = error.args[0] if error.args else error
     return str(getattr(inner, "reason", inner))
 
