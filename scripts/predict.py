@@ -1,0 +1,25 @@
+"""Rule predict: the logits of every test image, from the file that ships."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slimline.evaluation.predictions import predict
+from slimline.rule import run_rule
+
+if TYPE_CHECKING:
+    from snakemake.script import Snakemake
+
+    snakemake: Snakemake
+
+if __name__ == "__main__":
+    run_rule(
+        lambda: predict(
+            onnx=Path(snakemake.input.onnx),
+            prepared=Path(snakemake.input.stats).parent,
+            output=Path(snakemake.output[0]),
+            batch_size=snakemake.params.batch_size,
+            threads=snakemake.threads,
+        ),
+        rule=f"predict (variant {snakemake.wildcards.variant}, seed {snakemake.wildcards.seed})",
+        log_file=Path(snakemake.log[0]),
+    )

@@ -1,0 +1,207 @@
+"""From the measured variants to one sentence that says what to ship, and the reasons for it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from slimline.evaluation import wording
+from slimline.evaluation.records import GateCheck, Row, VariantRecord, Verdict
+from slimline.evaluation.statistics import exceeds
+
+# A baseline that changed by more than this between its first and last round was not alone on the machine.
+DRIFT_WORTH_SAYING = 0.1
+# Two processes of one file should take equally long.
+ERROR_WORTH_SAYING = 0.05
+CRITERION_WORDS = {"accuracy_drop": "accuracy", "latency_ratio": "latency", "size_ratio": "size"}
+NOT_TESTED = (
+    "Images that differ from the test split: corruptions, other cameras, other places.",
+    "Single classes: the gate looks at the mean over all test images.",
+    "Energy and memory while running.",
+)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a verdict is made from.
+
+    Attributes:
+        variants: `dense` first.
+        rows: one per variant and seed.
+        majority_share: share of the most frequent class among the test labels: what a constant answer scores.
+        confidence: level of the intervals.
+    """
+
+    variants: list[VariantRecord]
+    rows: list[Row]
+    majority_share: float
+    confidence: float
+
+
+def decide(findings: Findings) -> Verdict:
+    """The fastest variant that passed the gate, else dense; nothing where dense is no better than a constant answer.
+
+    Speed is the latency ratio to dense, which was timed in the same minutes, to two decimals; among equals the smaller
+    file wins. A variant that is neither faster nor smaller than dense is never recommended.
+    """
+    dense, *compressed = findings.variants
+    passed = sorted((variant for variant in compressed if variant.status == "pass"), key=_fastest_then_smallest)
+    useful = [variant for variant in passed if _is_faster(variant) or _is_smaller(variant)]
+    if dense.accuracy_ci_low <= findings.majority_share:
+        recommended, headline = None, _nothing_works(dense, findings.majority_share)
+    elif useful:
+        recommended, headline = useful[0].variant, _ship(useful[0])
+    else:
+        recommended, headline = dense.variant, _ship_dense(dense, compressed, passed)
+    reasons = [_reason(variant, recommended, findings.confidence) for variant in compressed]
+    return Verdict(
+        recommended=recommended,
+        headline=headline,
+        reasons=[*reasons, *_remarks(findings)],
+        not_tested=_not_tested(findings),
+    )
+
+
+def _fastest_then_smallest(variant: VariantRecord) -> tuple[float, float, str]:
+    return round(variant.latency_ratio, 2), variant.size_ratio, variant.variant
+
+
+def _is_faster(variant: VariantRecord) -> bool:
+    return variant.latency_ratio < 1 - wording.LEVEL
+
+
+def _is_smaller(variant: VariantRecord) -> bool:
+    return variant.size_ratio < 1 - wording.LEVEL
+
+
+def _against_dense(variant: VariantRecord) -> str:
+    """Such as "against dense 0.28 points less accurate, 3.2x faster, 4.0x smaller"."""
+    delta = round(variant.accuracy_delta or 0.0, 4)
+    accuracy = f"{wording.points(abs(delta))} points {'less' if delta < 0 else 'more'} accurate"
+    figures = [accuracy if delta else "as accurate", *_speed_and_size(variant)]
+    return f"against dense {', '.join(figures)}"
+
+
+def _speed_and_size(variant: VariantRecord) -> tuple[str, str]:
+    return wording.speed(variant.latency_ratio), wording.size(variant.size_ratio)
+
+
+def _ship(variant: VariantRecord) -> str:
+    accuracy = wording.percent(variant.accuracy_mean)
+    caveat = "" if _is_faster(variant) else f" for its size alone, it is {wording.speed(variant.latency_ratio)}"
+    return f"Ship {variant.variant}{caveat}: {accuracy} accurate; {_against_dense(variant)}."
+
+
+def _ship_dense(dense: VariantRecord, compressed: list[VariantRecord], passed: list[VariantRecord]) -> str:
+    if not compressed:
+        return f"Ship dense: {wording.percent(dense.accuracy_mean)} accurate; no compressed variant was asked for."
+    if passed:
+        return "Ship dense: no variant that passed the gate is faster or smaller."
+    names_by_cause: dict[str, list[str]] = {}
+    for variant in compressed:
+        names_by_cause.setdefault(_cause(variant), []).append(variant.variant)
+    causes = [f"{cause} ({', '.join(names)})" for cause, names in names_by_cause.items()]
+    return f"Ship dense: no variant passed, because {' and '.join(causes)}."
+
+
+def _nothing_works(dense: VariantRecord, majority_share: float) -> str:
+    return (
+        f"Ship nothing: dense at {wording.percent(dense.accuracy_mean)} is not shown to be better than always "
+        f"answering the most frequent class ({wording.percent(majority_share)})."
+    )
+
+
+def _cause(variant: VariantRecord) -> str:
+    """Why a variant did not pass, in a few words."""
+    failed = [CRITERION_WORDS[check.criterion] for check in variant.gate if check.status == "fail"]
+    return f"{' and '.join(failed)} failed" if failed else "accuracy was inconclusive"
+
+
+def _reason(variant: VariantRecord, recommended: str | None, confidence: float) -> str:
+    """What the gate says of a variant, the figures that decided, and why it was or was not chosen."""
+    words = {"pass": "passes", "fail": "fails", "inconclusive": "is inconclusive"}[variant.status]
+    checks = "; ".join(_check_words(check, variant, confidence) for check in variant.gate)
+    chosen = ""
+    if variant.variant == recommended and _is_faster(variant):
+        chosen = " It is the fastest that passed."
+    elif variant.variant == recommended:
+        chosen = f" It is {wording.speed(variant.latency_ratio)}, not faster: recommended for its size alone."
+    elif variant.status == "pass":
+        chosen = f" Not chosen: {', '.join(_speed_and_size(variant))} against dense."
+    return f"{variant.variant} {words}: {checks}.{chosen}"
+
+
+def _check_words(check: GateCheck, variant: VariantRecord, confidence: float) -> str:
+    if check.criterion != "accuracy_drop" or check.ci_low is None or check.ci_high is None:
+        sign = "over" if check.status == "fail" else "within"
+        return f"{CRITERION_WORDS[check.criterion]} ratio {check.value:.3g}, {sign} the limit {check.limit:g}"
+    text = (
+        f"accuracy drop {wording.points(check.value)} points ({confidence * 100:g} % CI "
+        f"{wording.points(check.ci_low)} to {wording.points(check.ci_high)}, limit {wording.points(check.limit)})"
+    )
+    return f"{text}, {_what_would_settle(check, variant)}" if check.status == "inconclusive" else text
+
+
+def _what_would_settle(check: GateCheck, variant: VariantRecord) -> str:
+    """What it would take to decide, as far as that can be said."""
+    if check.items_needed is None:
+        return "the drop is at the limit itself, so no number of test images is sure to settle it"
+    ways = [f"{check.items_needed:,} test images (now {variant.n_test:,})"]
+    if check.seeds_needed is not None:
+        ways.append(f"{check.seeds_needed} seeds (now {variant.n_seeds})")
+    more_seeds = "; more seeds alone would not" if variant.n_seeds > 1 and check.seeds_needed is None else ""
+    return f"about {' or '.join(ways)} would give it an even chance to pass if the drop stays as it is{more_seeds}"
+
+
+def _remarks(findings: Findings) -> list[str]:
+    """What a reader should know although no threshold looks at it."""
+    remarks = [remark for variant in findings.variants for remark in _remarks_on(variant)]
+    unquiet = [row for row in findings.rows if abs(row.latency_drift) > DRIFT_WORTH_SAYING]
+    if unquiet:
+        worst = max(unquiet, key=lambda row: abs(row.latency_drift))
+        remarks.append(
+            f"The machine was not quiet: in {len(unquiet)} of {len(findings.rows)} timings the baseline drifted by "
+            f"more than {DRIFT_WORTH_SAYING * 100:g} %, most in {worst.variant}, seed {worst.seed} "
+            f"({worst.latency_drift * 100:+.0f} %). Trust the ratios, not the milliseconds."
+        )
+    repeats = [row.latency_ratio for row in findings.rows if row.variant == findings.variants[0].variant]
+    farthest = max(repeats, key=lambda ratio: abs(math.log(ratio)))
+    if abs(farthest - 1) > ERROR_WORTH_SAYING:
+        remarks.append(
+            f"Dense timed against itself came out {wording.speed(farthest)}: differences in speed up to that are noise."
+        )
+    devices = sorted({row.device for row in findings.rows})
+    if len(devices) > 1:
+        remarks.append(f"Latencies are from different processors ({', '.join(devices)}): compare ratios only.")
+    return remarks
+
+
+def _remarks_on(variant: VariantRecord) -> list[str]:
+    remarks = []
+    limits = [check.limit for check in variant.gate if check.criterion == "accuracy_drop"]
+    worst = variant.accuracy_delta_min
+    if variant.status == "pass" and worst is not None and exceeds(-worst, limits[0]):
+        remarks.append(
+            f"{variant.variant} passes on the mean of {variant.n_seeds} seeds, but its worst seed loses "
+            f"{wording.points(-worst)} points: choose the seed to ship with care."
+        )
+    if variant.tied_share > 0:
+        remarks.append(
+            f"{variant.variant}: {wording.percent(variant.tied_share, 2)} of the test images have no single largest "
+            "logit and count as wrong; the output may be quantized too coarsely."
+        )
+    return remarks
+
+
+def _not_tested(findings: Findings) -> list[str]:
+    dense, first = findings.variants[0], findings.rows[0]
+    conditions = f"{first.device}, {first.threads} thread{'s' * (first.threads > 1)}, batch {first.batch_size}"
+    training = (
+        "How another training run would score: there is one seed, and the intervals are over test images."
+        if dense.n_seeds == 1
+        else "How further training runs would score: the intervals are over test images, with these "
+        f"{dense.n_seeds} seeds as they are."
+    )
+    level = f"Several variants at once: each interval holds at {findings.confidence * 100:g} % by itself."
+    several = [level] if len(findings.variants) > 2 else []
+    return [*NOT_TESTED, f"Other hardware, threads, batches and runtimes than {conditions}.", training, *several]

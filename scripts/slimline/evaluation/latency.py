@@ -1,0 +1,218 @@
+"""How long the shipped file takes, in turns with the dense model of the same seed.
+
+A latency alone says as much about the machine and its other guests as about the model. The ratio to a baseline that
+was timed in turns with it holds on a busy machine too; the tail (p99) does not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from slimline.config.evaluation import LatencyConfig
+from slimline.errors import SlimlineError
+from slimline.evaluation.machine import cpu_name
+from slimline.evaluation.record_base import write_record
+from slimline.evaluation.records import Baseline, LatencyRecord
+from slimline.files import read_json
+
+# A process that waited for its turn finds cold caches and a slow clock; the runs of its first moments are not timed.
+SETTLE_MS = 5.0
+SETTLING_RUNS = 1
+ROUNDS = 25
+IMAGE_SEED = 0
+# All timed runs of the artifact and the baseline together are to fit in this, down to FEWEST_RUNS.
+BUDGET_S = 60.0
+FEWEST_RUNS = 100
+STOP_TIMEOUT_S = 10
+NS_PER_MS = 1e6
+STDERR_TAIL = 2000
+
+
+class Times(NamedTuple):
+    """Wall and CPU time of each run in milliseconds, [runs]."""
+
+    wall_ms: npt.NDArray[np.float64]
+    cpu_ms: npt.NDArray[np.float64]
+
+
+class Worker:
+    """One artifact in a fresh process; see `latency_worker`."""
+
+    def __init__(self, onnx: Path, threads: int, shape: tuple[int, ...]) -> None:
+        conditions = {"onnx": str(onnx), "threads": threads, "shape": shape, "seed": IMAGE_SEED}
+        self._onnx = onnx
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the worker)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "slimline.evaluation.latency_worker", json.dumps(conditions)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+        )
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """The worker ends when its input does; one that is stuck in a run is killed."""
+        if kind is not None:
+            self._process.kill()
+        try:
+            self._process.communicate(timeout=STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+        self._stderr.close()
+
+    def start(self) -> dict[str, Any]:
+        """Waits until the session is open; the runtime, its version and its provider, by their names in the record."""
+        return self._answer()
+
+    def time(self, timed: int, *, untimed: int = SETTLING_RUNS, settle_ms: float = SETTLE_MS) -> Times:
+        """Times `timed` runs after at least `untimed` others that take at least `settle_ms`."""
+        assert self._process.stdin is not None
+        try:
+            request = {"timed": timed, "untimed": untimed, "settle_ms": settle_ms}
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise self._died() from None
+        answer = self._answer()
+        return Times(np.array(answer["wall_ns"]) / NS_PER_MS, np.array(answer["cpu_ns"]) / NS_PER_MS)
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise self._died()
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise SlimlineError("An artifact cannot be timed.", where=str(self._onnx), got=answer["error"])
+        return answer
+
+    def _died(self) -> SlimlineError:
+        exit_code = self._process.wait()
+        self._stderr.seek(0)
+        tail = self._stderr.read().decode(errors="replace")[-STDERR_TAIL:].strip()
+        return SlimlineError(
+            "The process that times an artifact died.",
+            where=str(self._onnx),
+            got=f"exit code {exit_code}" + (f": {tail}" if tail else ""),
+        )
+
+
+def read_image_shape(stats: Path) -> tuple[int, int, int]:
+    """Channels, height and width of the images of a prepared dataset, from its `stats.json`."""
+    value = read_json(stats)
+    return value["channels"], value["height"], value["width"]
+
+
+def measure_latency(
+    onnx: Path,
+    baseline_onnx: Path,
+    settings: LatencyConfig,
+    image_shape: tuple[int, int, int],
+    output: Path,
+    variant: str,
+    seed: int,
+) -> None:
+    """Times an artifact against the dense model of the same seed and writes `latency.json`.
+
+    Each has a process of its own. After the warm-ups they take turns in rounds, the baseline first and last. For
+    `dense` both are the same file: the ratio is then an A/A measurement, whose distance from 1 is its own error.
+
+    Args:
+        onnx: the shipped file.
+        baseline_onnx: the dense model's.
+        settings: batch size, threads and numbers of runs.
+        image_shape: (C, H, W) of the random uint8 images.
+        output: `latency.json`.
+        variant: name for the record.
+        seed: seed of the model, for the record.
+
+    Raises:
+        SlimlineError: one of the two cannot be loaded or run, or its process died.
+    """
+    load_average = os.getloadavg()[0]  # before this measurement adds to it
+    shape = (settings.batch_size, *image_shape)
+    with ExitStack() as stack:
+        artifact, baseline = [
+            stack.enter_context(Worker(path, settings.threads, shape)) for path in (onnx, baseline_onnx)
+        ]
+        runtime = artifact.start()
+        baseline.start()
+        artifact_rounds, baseline_rounds = _take_turns(artifact, baseline, settings)
+    wall_ms = np.concatenate([times.wall_ms for times in artifact_rounds])
+    p50_ms, p95_ms, p99_ms = (float(value) for value in np.percentile(wall_ms, [50, 95, 99]))
+    record = LatencyRecord(
+        format=1,
+        variant=variant,
+        seed=seed,
+        **runtime,
+        device=cpu_name(),
+        threads=settings.threads,
+        batch_size=settings.batch_size,
+        warmup_runs=settings.warmup_runs,
+        timed_runs=len(wall_ms),
+        p50_ms=p50_ms,
+        p95_ms=p95_ms,
+        p99_ms=p99_ms,
+        mean_ms=float(wall_ms.mean()),
+        cpu_p50_ms=float(np.median(np.concatenate([times.cpu_ms for times in artifact_rounds]))),
+        load_average=load_average,
+        baseline=_summarise_baseline(baseline_rounds),
+        ratio_p50=_ratio(artifact_rounds, baseline_rounds),
+    )
+    write_record(output, record)
+
+
+def _summarise_baseline(rounds: list[Times]) -> Baseline:
+    """Median over all rounds, and how far the last round's is from the first's."""
+    first_ms, last_ms = (float(np.median(rounds[index].wall_ms)) for index in (0, -1))
+    p50_ms = float(np.median(np.concatenate([times.wall_ms for times in rounds])))
+    return Baseline(variant="dense", p50_ms=p50_ms, drift=last_ms / first_ms - 1)
+
+
+def _ratio(artifact_rounds: list[Times], baseline_rounds: list[Times]) -> float:
+    """The median over the rounds of the artifact's median over that of the baseline just before and after.
+
+    Where a neighbour on the machine comes and goes, the medians of all runs of either fall into its busy or its quiet
+    time by chance, and their quotient with them. The quotient of a moment does not.
+    """
+    artifact_ms, baseline_ms = (
+        np.array([np.median(times.wall_ms) for times in rounds]) for rounds in (artifact_rounds, baseline_rounds)
+    )
+    return float(np.median(artifact_ms / np.sqrt(baseline_ms[:-1] * baseline_ms[1:])))
+
+
+def _take_turns(artifact: Worker, baseline: Worker, settings: LatencyConfig) -> tuple[list[Times], list[Times]]:
+    """Warm-ups of both, then ROUNDS rounds of the artifact between ROUNDS + 1 of the baseline."""
+    # The last of the warm-ups are timed as well: they tell how many runs fit in the budget.
+    warmups = [worker.time(1, untimed=settings.warmup_runs - 1, settle_ms=0) for worker in (baseline, artifact)]
+    run_s = sum(float(times.wall_ms[0]) for times in warmups) / 1000
+    timed_runs = runs_within(BUDGET_S, run_s, settings.timed_runs)
+    sizes = [timed_runs // ROUNDS + (index < timed_runs % ROUNDS) for index in range(ROUNDS)]
+    baseline_rounds, artifact_rounds = [baseline.time(sizes[0])], []
+    for size in sizes:
+        artifact_rounds.append(artifact.time(size))
+        baseline_rounds.append(baseline.time(size))
+    return artifact_rounds, baseline_rounds
+
+
+def runs_within(budget_s: float, run_s: float, wanted: int) -> int:
+    """How many runs of `run_s` seconds fit in the budget: at most `wanted`, at least FEWEST_RUNS."""
+    return max(FEWEST_RUNS, min(wanted, int(budget_s / run_s)))

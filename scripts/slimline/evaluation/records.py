@@ -1,0 +1,276 @@
+"""The typed files of this room: `latency.json`, `metrics.json` and the rows of `metrics.csv`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from slimline.evaluation.record_base import Record, described, read_record
+
+Status = Literal["reference", "pass", "fail", "inconclusive"]
+CheckStatus = Literal["pass", "fail", "inconclusive"]
+Criterion = Literal["accuracy_drop", "latency_ratio", "size_ratio"]
+Step = Literal["train", "prune", "distil", "quantize"]
+
+
+class Baseline(Record):
+    """The dense model of the same seed, timed in turns with the artifact."""
+
+    variant: str = described("Always `dense`.")
+    p50_ms: float = described("Median wall time of a run of the baseline.", "ms")
+    drift: float = described(
+        "How the machine changed meanwhile: median of the baseline's last round over that of its first, minus 1.",
+        "share",
+    )
+
+
+class LatencyRecord(Record):
+    """`latency.json`: how long one artifact takes, and under which conditions."""
+
+    format: Literal[1] = described("Version of this form.")
+    variant: str = described("Variant.")
+    seed: int = described("Seed of the model.")
+    runtime: str = described("Runtime that executes the graph.")
+    runtime_version: str = described("Its version.")
+    provider: str = described("Its execution provider.")
+    device: str = described("Processor's name.")
+    threads: int = described("Threads of the runtime.", "count")
+    batch_size: int = described("Images per run.", "count")
+    warmup_runs: int = described("Runs before the clock started, in each process.", "count")
+    timed_runs: int = described(
+        "Runs of the artifact that were timed; fewer than configured, but never under 100, where a run takes long.",
+        "count",
+    )
+    p50_ms: float = described("Median wall time of a run.", "ms")
+    p95_ms: float = described("95th percentile of the wall times.", "ms")
+    p99_ms: float = described("99th percentile of the wall times.", "ms")
+    mean_ms: float = described("Mean wall time.", "ms")
+    cpu_p50_ms: float = described(
+        "Median CPU time of a run over all threads; well over `p50_ms` x `threads` is impossible, "
+        "well under it means that the process waited.",
+        "ms",
+    )
+    load_average: float = described("Load average of the last minute, before the measurement.", "processes")
+    baseline: Baseline = described("The dense model of the same seed, timed in the same minutes.")
+    ratio_p50: float = described(
+        "Median over the rounds of the artifact's median over the baseline's just before and after. For `dense` two "
+        "processes of one file: how far it is from 1 is the measurement's own error.",
+        "ratio",
+    )
+
+
+class Row(Record):
+    """One line of `metrics.csv`: one variant of one seed. The order of the fields is the order of the columns."""
+
+    experiment: str = described("Name of the experiment.")
+    variant: str = described("Variant.")
+    parent: str | None = described("Variant that it was made of; empty for `dense`.")
+    seed: int = described("Seed of the model.")
+    n_test: int = described("Test images scored.", "count")
+    accuracy: float = described(
+        "Share of test images whose one largest logit is that of the label; ties are counted as wrong.",
+        "share",
+        label="Accuracy",
+        higher_is_better=True,
+        ci="Wilson score",
+    )
+    accuracy_ci_low: float = described("Lower bound of the Wilson score interval.", "share")
+    accuracy_ci_high: float = described("Upper bound of the Wilson score interval.", "share")
+    parameters: int = described("Parameters of the model.", "count", label="Parameters")
+    size_bytes: int = described("Size of `model.onnx`.", "bytes", label="File size")
+    macs: int = described("Multiply-accumulate operations for one image.", "count", label="MACs")
+    latency_p50_ms: float = described("Median wall time of a run.", "ms", label="Latency p50")
+    latency_p95_ms: float = described("95th percentile of the wall times.", "ms", label="Latency p95")
+    latency_p99_ms: float = described("99th percentile of the wall times.", "ms", label="Latency p99")
+    batch_size: int = described("Images per timed run.", "count")
+    threads: int = described("Threads of the runtime.", "count")
+    onnx_parity_max_abs: float = described(
+        "Largest difference between a logit of `model.onnx` and of the PyTorch fp32 model.",
+        "logits",
+        label="ONNX parity",
+    )
+    latency_ratio: float = described(
+        "Median wall time over that of the dense model of the same seed, timed in turns.",
+        "ratio",
+        label="Latency against dense",
+    )
+    size_ratio: float = described(
+        "File size over that of the dense model of the same seed.", "ratio", label="Size against dense"
+    )
+    status: Status = described("What the gate says of the variant over all seeds.")
+    accuracy_delta: float | None = described(
+        "Accuracy minus that of the dense model of the same seed; empty for `dense`.",
+        "share",
+        label="Accuracy against dense",
+        higher_is_better=True,
+        ci="percentile bootstrap over test images, paired",
+    )
+    prediction_flips: float | None = described(
+        "Share of test images that the dense model of the same seed classifies otherwise; empty for `dense`.",
+        "share",
+        label="Prediction flips",
+    )
+    tied_share: float = described(
+        "Share of test images whose largest logit occurs more than once: a coarsely quantized output.",
+        "share",
+        label="Ties",
+    )
+    onnx_argmax_agreement: float = described(
+        "Share of the parity images that `model.onnx` and the PyTorch fp32 model classify alike.",
+        "share",
+        label="ONNX agreement",
+        higher_is_better=True,
+    )
+    latency_cpu_p50_ms: float = described("Median CPU time of a run over all threads.", "ms", label="CPU time p50")
+    timed_runs: int = described("Runs that were timed.", "count")
+    latency_drift: float = described("Drift of the baseline while the variant was timed; see `latency.json`.", "share")
+    device: str = described("Processor that the variant was timed on.")
+
+
+class GateCheck(Record):
+    """One declared threshold and how a variant stands to it."""
+
+    criterion: Criterion = described("What is compared with the limit.")
+    limit: float = described("Largest value allowed, from the config.", "as `value`")
+    value: float = described(
+        "Value of the variant: a loss of accuracy (share) or a ratio to `dense`.", "share or ratio"
+    )
+    ci_low: float | None = described("Lower bound of the value's interval; null for ratios.", "share")
+    ci_high: float | None = described("Upper bound of the value's interval; null for ratios.", "share")
+    status: CheckStatus = described("`pass`, `fail` or `inconclusive`.")
+    items_needed: int | None = described(
+        "`inconclusive` only: about how many test images would bring the upper bound to the limit if the loss stays "
+        "as it is; null where no number would.",
+        "count",
+    )
+    seeds_needed: int | None = described(
+        "`inconclusive` only: likewise for seeds; null where more seeds alone would not do, or with one seed.", "count"
+    )
+
+
+class VariantRecord(Record):
+    """A variant over all its seeds. Sizes and latencies are medians over the seeds."""
+
+    variant: str = described("Variant.")
+    parent: str | None = described("Variant that it was made of; null for `dense`.")
+    step: Step = described("Step that made it.")
+    n_seeds: int = described("Models, one per seed.", "count")
+    n_test: int = described("Test images.", "count")
+    accuracy_mean: float = described("Mean accuracy over the seeds.", "share")
+    accuracy_ci_low: float = described("Lower bound of its interval over test images.", "share")
+    accuracy_ci_high: float = described("Upper bound of its interval over test images.", "share")
+    accuracy_min: float = described("Accuracy of the worst seed.", "share")
+    accuracy_max: float = described("Accuracy of the best seed.", "share")
+    accuracy_seed_sd: float | None = described("Standard deviation between seeds; null with one seed.", "share")
+    accuracy_delta: float | None = described("Mean accuracy minus that of `dense`; null for `dense`.", "share")
+    accuracy_delta_ci_low: float | None = described("Lower bound of the paired interval.", "share")
+    accuracy_delta_ci_high: float | None = described("Upper bound of the paired interval.", "share")
+    accuracy_delta_min: float | None = described("Difference to `dense` in the seed where it is worst.", "share")
+    accuracy_delta_max: float | None = described("Difference to `dense` in the seed where it is best.", "share")
+    parameters: int = described("Parameters.", "count")
+    size_bytes: int = described("Size of `model.onnx`.", "bytes")
+    size_ratio: float = described("Median over seeds of the size ratio to `dense` of the same seed.", "ratio")
+    macs: int = described("Multiply-accumulate operations for one image.", "count")
+    latency_p50_ms: float = described("Median wall time of a run.", "ms")
+    latency_p95_ms: float = described("95th percentile of the wall times.", "ms")
+    latency_p99_ms: float = described("99th percentile of the wall times.", "ms")
+    latency_ratio: float = described("Median over seeds of the latency ratio to `dense` of the same seed.", "ratio")
+    prediction_flips: float | None = described("Mean over seeds of the share of changed answers.", "share")
+    tied_share: float = described("Mean over seeds of the share of ties.", "share")
+    gate: list[GateCheck] = described("The declared thresholds; empty for `dense`.")
+    status: Status = described(
+        "`fail` if a check fails, else `inconclusive` if one is, else `pass`; `dense`: `reference`."
+    )
+
+
+class MetricDescription(Record):
+    """What a reader of a number has to know."""
+
+    label: str = described("Short name.")
+    unit: str = described("Unit.")
+    higher_is_better: bool = described("Direction.")
+    ci: str | None = described("How its interval is made; null where it has none.")
+
+
+class Verdict(Record):
+    """What to ship, and why."""
+
+    recommended: str | None = described("Variant to ship; null where even `dense` is not better than guessing.")
+    headline: str = described("One sentence.")
+    reasons: list[str] = described("One sentence per thing that led to it or that a reader should know.")
+    not_tested: list[str] = described("What this run did not measure.")
+
+
+class DataFile(Record):
+    """A source file of the dataset."""
+
+    file: str = described("Name.")
+    sha256: str | None = described("SHA-256 of its content; null where it could not be read.")
+    size_bytes: int = described("Size.", "bytes")
+
+
+class DataProvenance(Record):
+    """Which data the experiment saw."""
+
+    dataset: str = described("Name of the dataset.")
+    files: list[DataFile] = described(
+        "Source files; a folder of more than 20 is one entry: the digest of `download.json`, which lists them, "
+        "and the size of all together."
+    )
+    split_sha256: dict[str, str] = described("Digest of each split.")
+
+
+class Provenance(Record):
+    """What it takes to run the experiment again."""
+
+    git_sha: str | None = described("Commit of the code; null where git or the repository is absent.")
+    git_dirty: bool | None = described("Whether files differ from that commit.")
+    command: str = described("Command line of the workflow.")
+    created_utc: str = described("Time of the comparison, ISO 8601.")
+    versions: dict[str, str] = described("Installed versions of slimline and its dependencies.")
+    python: str = described("Version of Python.")
+    platform: str = described("Operating system and architecture.")
+    device: str = described("Processor that the comparison ran on.")
+    data: DataProvenance = described("Data.")
+    seeds: list[int] = described("Seeds of the models.")
+    lock_sha256: str | None = described("SHA-256 of the lock file; null where there is none.")
+    config: dict[str, Any] = described("The resolved config.")
+
+
+class Metrics(Record):
+    """`metrics.json`: everything that the report says about variants."""
+
+    format: Literal[1] = described("Version of this form.")
+    experiment: str = described("Name of the experiment.")
+    task: Literal["classification"] = described("Task.")
+    confidence: float = described("Level of every interval.", "share")
+    metrics: dict[str, MetricDescription] = described("Name of a field to label, unit, direction and interval.")
+    rows: list[Row] = described("One per variant and seed, as in `metrics.csv`.")
+    variants: list[VariantRecord] = described("One per variant, `dense` first.")
+    verdict: Verdict = described("What to ship, and why.")
+    provenance: Provenance = described("Where it all comes from.")
+
+
+def read_metrics(path: Path) -> Metrics:
+    """The metrics in a file.
+
+    Raises:
+        SlimlineError: the file is absent, not JSON, or of another form.
+    """
+    return read_record(path, Metrics)
+
+
+def describe_metrics(confidence: float) -> dict[str, MetricDescription]:
+    """Every metric of a row with its label, unit, direction and interval; `confidence` is the level, such as 0.95."""
+    described = {}
+    for name, field in Row.model_fields.items():
+        extra = field.json_schema_extra
+        if isinstance(extra, dict) and "label" in extra:
+            method = extra["ci"]
+            described[name] = MetricDescription(
+                label=str(extra["label"]),
+                unit=str(extra["unit"]),
+                higher_is_better=bool(extra["higher_is_better"]),
+                ci=f"{method}, {confidence * 100:g} %" if method else None,
+            )
+    return described

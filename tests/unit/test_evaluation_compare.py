@@ -1,0 +1,224 @@
+"""From the files of every model to metrics.csv and metrics.json."""
+
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from evaluation_fixtures import (
+    CLASSES,
+    make_experiment,
+    make_provenance,
+    make_row,
+    write_export,
+    write_latency,
+    write_prepared,
+)
+
+from slimline.data.prepared import PreparedDataset
+from slimline.errors import SlimlineError
+from slimline.evaluation.compare import compare, format_csv, pair_files
+from slimline.evaluation.prediction_file import Predictions, read_predictions, write_predictions
+from slimline.evaluation.records import read_metrics
+from slimline.evaluation.statistics import wilson_interval
+
+N_TEST = 200
+# Which of the test items each model gets wrong.
+WRONG = {
+    ("dense", 0): range(10),
+    ("dense", 1): range(5, 15),
+    ("pruned", 0): range(12),
+    ("pruned", 1): range(5, 15),
+    ("pruned-int8", 0): range(100),
+    ("pruned-int8", 1): range(5, 105),
+}
+SIZES = {"dense": 1000, "pruned": 500, "pruned-int8": 125}
+CONTRACT_COLUMNS = [
+    *("experiment", "variant", "parent", "seed", "n_test", "accuracy", "accuracy_ci_low", "accuracy_ci_high"),
+    *("parameters", "size_bytes", "macs", "latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "batch_size"),
+    *("threads", "onnx_parity_max_abs"),
+]
+RATIOS = {"dense": 1.01, "pruned": 0.6, "pruned-int8": 0.4}
+
+
+class Workspace:
+    """The files of the tiny experiment, and a call of compare on them."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.prepared = write_prepared(folder / "prepared", n_test=N_TEST)
+        dataset = PreparedDataset.open(self.prepared)
+        self.sample_ids = dataset.sample_ids(dataset.rows("test"))
+        self.labels = dataset.labels[dataset.rows("test")]
+        pairs = [list(pair) for pair in WRONG]
+        places = [folder / variant / f"seed-{seed}" for variant, seed in pairs]
+        for (variant, seed), place in zip(pairs, places, strict=True):
+            place.mkdir(parents=True)
+            self.write_predictions(place / "predictions.parquet", wrong=WRONG[variant, seed])
+            write_latency(place / "latency.json", variant=variant, seed=seed, ratio_p50=RATIOS[variant])
+            write_export(place / "export.json", variant=variant, seed=seed, size_bytes=SIZES[variant])
+        names = ("predictions.parquet", "latency.json", "export.json")
+        self.runs = pair_files(pairs, *([str(place / name) for place in places] for name in names))
+
+    def write_predictions(self, path, *, wrong=(), tied=(), order=None):
+        answers = self.labels.copy()
+        answers[list(wrong)] = (answers[list(wrong)] + 1) % CLASSES
+        logits = np.eye(CLASSES, dtype=np.float32)[answers]
+        logits[list(tied)] = 1.0
+        order = np.arange(N_TEST) if order is None else order
+        ids = [self.sample_ids[item] for item in order]
+        write_predictions(path, Predictions(ids, self.labels[order], logits[order]))
+
+    def compare(self, runs=None, experiment=None):
+        outputs = self.folder / "metrics.csv", self.folder / "metrics.json"
+        compare(experiment or make_experiment(), runs or self.runs, self.prepared, make_provenance(), *outputs)
+        return read_metrics(outputs[1])
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    return Workspace(tmp_path)
+
+
+def test_variants_in_order_with_their_place_in_the_tree(workspace):
+    metrics = workspace.compare()
+    assert [(v.variant, v.parent, v.step) for v in metrics.variants] == [
+        ("dense", None, "train"),
+        ("pruned", "dense", "prune"),
+        ("pruned-int8", "pruned", "quantize"),
+    ]
+    assert [(row.variant, row.seed) for row in metrics.rows] == list(WRONG)
+
+
+def test_figures_of_a_variant(workspace):
+    dense, pruned, int8 = workspace.compare().variants
+    assert (dense.status, dense.accuracy_delta, dense.gate) == ("reference", None, [])
+    assert dense.latency_ratio == 1.01  # measured A/A, not set
+    assert dense.accuracy_mean == pytest.approx(0.95)
+    assert pruned.accuracy_mean == pytest.approx(1 - 11 / 200)
+    assert (pruned.accuracy_min, pruned.accuracy_max) == (0.94, 0.95)
+    assert pruned.accuracy_delta == pytest.approx(-0.005)
+    assert pruned.accuracy_delta_ci_low < -0.005 < pruned.accuracy_delta_ci_high
+    assert (pruned.accuracy_delta_min, pruned.accuracy_delta_max) == pytest.approx((-0.01, 0.0))
+    assert pruned.prediction_flips == pytest.approx(0.005)
+    assert (pruned.size_ratio, pruned.latency_ratio) == (0.5, 0.6)
+    assert (pruned.status, int8.status) == ("pass", "fail")
+
+
+def test_figures_of_a_row(workspace):
+    row = workspace.compare().rows[2]
+    assert (row.variant, row.seed, row.n_test) == ("pruned", 0, N_TEST)
+    assert row.accuracy == 0.94
+    assert (row.accuracy_ci_low, row.accuracy_ci_high) == pytest.approx(wilson_interval(0.94, N_TEST, 0.95))
+    assert row.accuracy_delta == pytest.approx(-0.01)
+    assert row.prediction_flips == pytest.approx(0.01)
+    assert row.size_ratio == 0.5
+
+
+def test_the_verdict_follows_from_the_figures(workspace):
+    verdict = workspace.compare().verdict
+    assert verdict.recommended == "pruned"
+    assert verdict.headline == (
+        "Ship pruned: 94.5 % accurate; against dense 0.50 points less accurate, 1.67x faster, 2.0x smaller."
+    )
+
+
+def test_ratios_are_gated_where_limits_are_declared(workspace):
+    gate = {"accuracy_drop": 0.1, "latency_ratio": 0.5, "size_ratio": 0.5}
+    pruned = workspace.compare(experiment=make_experiment(gate=gate)).variants[1]
+    assert [(check.criterion, check.status) for check in pruned.gate] == [
+        ("accuracy_drop", "pass"),
+        ("latency_ratio", "fail"),
+        ("size_ratio", "pass"),
+    ]
+    assert pruned.status == "fail"
+
+
+def test_an_undecided_loss_says_what_would_settle_it(workspace):
+    pruned = workspace.compare(experiment=make_experiment(gate={"accuracy_drop": 0.008})).variants[1]
+    (check,) = pruned.gate
+    assert check.status == "inconclusive"
+    assert check.items_needed > N_TEST
+
+
+def test_ties_count_as_wrong(workspace):
+    workspace.write_predictions(workspace.runs[2].predictions, tied=range(50, 90))
+    row = workspace.compare().rows[2]
+    assert (row.tied_share, row.accuracy) == (0.2, 0.8)
+
+
+def test_equal_figures_give_equal_csv_bytes(workspace):
+    workspace.compare()
+    first = (workspace.folder / "metrics.csv").read_bytes()
+    workspace.compare(list(reversed(workspace.runs)))
+    assert (workspace.folder / "metrics.csv").read_bytes() == first
+
+
+def test_csv_columns_begin_as_the_contract_says(workspace):
+    workspace.compare()
+    with (workspace.folder / "metrics.csv").open(newline="") as file:
+        header, dense, *rest = csv.reader(file)
+    assert header[: len(CONTRACT_COLUMNS)] == CONTRACT_COLUMNS
+    assert dense[:6] == ["tiny", "dense", "", "0", "200", "0.95"]
+    assert len(rest) == 5
+
+
+def test_floats_have_six_digits_and_nothing_is_nothing():
+    (_, row) = csv.reader(format_csv([make_row(accuracy=1 / 3, latency_p50_ms=0.1 + 0.2)]).splitlines())
+    assert row[5] == "0.333333"
+    assert row[11] == "0.3"
+    assert row[2] == ""
+    assert row[16] == "1.19209e-07"
+
+
+def test_every_metric_of_the_rows_is_described(workspace):
+    described = workspace.compare().metrics
+    assert described["accuracy"].ci == "Wilson score, 95 %"
+    assert described["accuracy"].higher_is_better
+    assert not described["size_bytes"].higher_is_better
+    assert set(described) < set(json.loads((workspace.folder / "metrics.json").read_text())["rows"][0])
+
+
+@pytest.mark.parametrize("change", [lambda runs: runs[:-1], lambda runs: [*runs, runs[0]], lambda runs: [runs[0]] * 6])
+def test_a_missing_or_repeated_model_is_refused(workspace, change):
+    with pytest.raises(SlimlineError, match="not those of the experiment"):
+        workspace.compare(change(workspace.runs))
+
+
+def test_another_order_of_images_is_refused(workspace):
+    workspace.write_predictions(workspace.runs[3].predictions, order=np.arange(N_TEST)[::-1])
+    with pytest.raises(SlimlineError, match="not for the images of the test split") as error:
+        workspace.compare()
+    assert str(workspace.runs[3].predictions) in str(error.value)
+
+
+def test_other_labels_are_refused(workspace):
+    path = workspace.runs[3].predictions
+    predictions = read_predictions(path)
+    write_predictions(path, replace(predictions, labels=(predictions.labels + 1) % CLASSES))
+    with pytest.raises(SlimlineError, match="not for the images of the test split"):
+        workspace.compare()
+
+
+@pytest.mark.parametrize("kind", ["latency", "export"])
+def test_a_file_of_another_model_is_refused(workspace, kind):
+    write = {"latency": write_latency, "export": write_export}[kind]
+    write(getattr(workspace.runs[1], kind), variant="dense", seed=0)
+    with pytest.raises(SlimlineError, match="about another model"):
+        workspace.compare()
+
+
+def test_other_conditions_are_refused(workspace):
+    write_latency(workspace.runs[4].latency, variant="pruned-int8", seed=0, threads=4)
+    with pytest.raises(SlimlineError, match="same conditions"):
+        workspace.compare()
+
+
+def test_an_export_without_a_figure_is_refused_by_its_key(workspace):
+    value = json.loads(workspace.runs[0].export.read_text())
+    del value["parity"]["max_abs"]
+    workspace.runs[0].export.write_text(json.dumps(value))
+    with pytest.raises(SlimlineError) as error:
+        workspace.compare()
+    assert "parity.max_abs" in str(error.value)

@@ -1,0 +1,123 @@
+"""What the verdict recommends, and that it says why."""
+
+import pytest
+from evaluation_fixtures import make_check, make_dense, make_row, make_variant
+
+from slimline.evaluation.decision import Findings, decide
+
+
+def verdict(*variants, dense=None, rows=None, majority_share=0.1):
+    return decide(Findings([dense or make_dense(), *variants], rows or [make_row()], majority_share, 0.95))
+
+
+def test_the_fastest_that_passed_is_recommended():
+    decided = verdict(
+        make_variant("pruned", latency_ratio=0.6),
+        make_variant("int8", latency_ratio=0.3),
+        make_variant("quick", "fail", latency_ratio=0.1),
+        make_variant("maybe", "inconclusive", latency_ratio=0.2),
+    )
+    assert decided.recommended == "int8"
+    assert decided.headline == (
+        "Ship int8: 95.0 % accurate; against dense 0.20 points less accurate, 3.3x faster, 4.0x smaller."
+    )
+
+
+def test_equally_fast_variants_are_told_apart_by_size():
+    decided = verdict(
+        make_variant("large", latency_ratio=0.301, size_ratio=0.5), make_variant("small", latency_ratio=0.304)
+    )
+    assert decided.recommended == "small"
+
+
+def test_a_variant_that_is_slower_is_recommended_for_its_size_and_it_says_so():
+    decided = verdict(make_variant(latency_ratio=1.3, size_ratio=0.25))
+    assert decided.recommended == "int8"
+    assert "for its size alone, it is 1.30x slower" in decided.headline
+    assert "1.30x slower, not faster: recommended for its size alone" in decided.reasons[0]
+
+
+def test_a_variant_that_is_neither_faster_nor_smaller_is_not_recommended():
+    decided = verdict(make_variant(latency_ratio=1.3, size_ratio=1.0))
+    assert decided.recommended == "dense"
+    assert decided.headline == "Ship dense: no variant that passed the gate is faster or smaller."
+
+
+def test_dense_ships_when_nothing_passed_and_the_headline_says_why():
+    latency = make_check("fail", criterion="latency_ratio", value=0.8, limit=0.5, ci_low=None, ci_high=None)
+    decided = verdict(
+        make_variant("pruned", "fail", gate=[make_check("fail"), latency]),
+        make_variant("int8", "fail", gate=[make_check("pass"), latency]),
+        make_variant("student", "inconclusive"),
+    )
+    assert decided.recommended == "dense"
+    assert decided.headline == (
+        "Ship dense: no variant passed, because accuracy and latency failed (pruned) and latency failed (int8) "
+        "and accuracy was inconclusive (student)."
+    )
+
+
+def test_without_variants_dense_ships():
+    assert verdict().headline == "Ship dense: 95.0 % accurate; no compressed variant was asked for."
+
+
+def test_nothing_ships_when_dense_only_guesses():
+    decided = verdict(make_variant(), dense=make_dense(accuracy_ci_low=0.2), majority_share=0.25)
+    assert decided.recommended is None
+    assert decided.headline.startswith("Ship nothing")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said", "unsaid"),
+    [
+        ({"items_needed": 4000, "seeds_needed": 9}, "about 4,000 test images (now 1,000) or 9 seeds (now 3)", "alone"),
+        ({"items_needed": 4000}, "4,000 test images (now 1,000) would", " or "),
+        ({"items_needed": 4000}, "more seeds alone would not", "9 seeds"),
+        ({"items_needed": None}, "no number of test images is sure to settle it", "about"),
+    ],
+)
+def test_inconclusive_says_what_would_settle_it(changes, said, unsaid):
+    (reason,) = verdict(make_variant(status="inconclusive", gate=[make_check("inconclusive", **changes)])).reasons
+    assert said in reason
+    assert unsaid not in reason
+
+
+def test_a_seed_beyond_the_limit_is_named():
+    decided = verdict(make_variant(accuracy_delta_min=-0.018))
+    assert any("its worst seed loses 1.80 points" in reason for reason in decided.reasons)
+    assert not any("worst seed" in reason for reason in verdict(make_variant(accuracy_delta_min=-0.01)).reasons)
+
+
+def test_ties_are_named():
+    decided = verdict(make_variant(tied_share=0.167))
+    assert any("int8: 16.70 % of the test images have no single largest logit" in reason for reason in decided.reasons)
+
+
+def test_an_unquiet_machine_is_named():
+    rows = [make_row(latency_drift=0.02), make_row(variant="int8", seed=2, latency_drift=-0.3)]
+    (remark,) = [reason for reason in verdict(make_variant(), rows=rows).reasons if "not quiet" in reason]
+    assert "1 of 2 timings" in remark
+    assert "int8, seed 2 (-30 %)" in remark
+
+
+def test_an_error_of_the_timing_itself_is_named():
+    rows = [
+        make_row(latency_ratio=1.01),
+        make_row(seed=1, latency_ratio=0.8),
+        make_row(variant="int8", latency_ratio=3.0),
+    ]
+    remarks = verdict(make_variant(), rows=rows).reasons
+    assert any("Dense timed against itself came out 1.25x faster" in remark for remark in remarks)
+    assert not any("against itself" in remark for remark in verdict(make_variant()).reasons)
+
+
+def test_different_processors_are_named():
+    rows = [make_row(device="CPU A"), make_row(device="CPU B")]
+    assert any("CPU A, CPU B" in reason for reason in verdict(make_variant(), rows=rows).reasons)
+
+
+def test_not_tested_names_the_conditions():
+    text = " ".join(verdict(make_variant()).not_tested)
+    assert "Test CPU, 1 thread, batch 1" in text
+    assert "corruptions" in text
+    assert "there is one seed" in " ".join(verdict(make_variant(), dense=make_dense(n_seeds=1)).not_tested)

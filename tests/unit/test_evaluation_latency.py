@@ -1,0 +1,142 @@
+"""Timing in fresh processes. No test asserts a duration: only counts, order, arithmetic and failures."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from evaluation_fixtures import SHAPE, write_model
+
+from slimline.config.evaluation import LatencyConfig
+from slimline.errors import SlimlineError
+from slimline.evaluation import latency
+from slimline.evaluation.latency import Times, measure_latency, read_image_shape, runs_within
+from slimline.evaluation.latency_worker import serve
+from slimline.evaluation.machine import cpu_name
+from slimline.evaluation.record_base import read_record
+from slimline.evaluation.records import LatencyRecord
+
+SETTINGS = LatencyConfig(batch_size=2, threads=1, warmup_runs=2, timed_runs=105)
+
+
+def test_a_tiny_model_is_timed(tmp_path):
+    model, dense = write_model(tmp_path / "m.onnx"), write_model(tmp_path / "dense.onnx")
+    measure_latency(model, dense, SETTINGS, SHAPE, tmp_path / "latency.json", "int8", 3)
+    record = read_record(tmp_path / "latency.json", LatencyRecord)
+    assert (record.variant, record.seed, record.batch_size, record.threads) == ("int8", 3, 2, 1)
+    assert (record.warmup_runs, record.timed_runs) == (2, 105)
+    assert (record.runtime, record.provider) == ("onnxruntime", "CPUExecutionProvider")
+    assert 0 < record.p50_ms <= record.p95_ms <= record.p99_ms
+    assert record.baseline.variant == "dense"
+    assert record.ratio_p50 > 0
+    assert record.device == cpu_name()
+
+
+def test_a_model_that_cannot_run_is_named(tmp_path):
+    dense = write_model(tmp_path / "dense.onnx")
+    broken = write_model(tmp_path / "broken.onnx", shape=(1, 9, 9))
+    with pytest.raises(SlimlineError, match="cannot be timed") as error:
+        measure_latency(broken, dense, SETTINGS, SHAPE, tmp_path / "latency.json", "int8", 0)
+    assert "broken.onnx" in str(error.value)
+    assert not (tmp_path / "latency.json").exists()
+
+
+def test_a_model_that_cannot_be_loaded_is_named(tmp_path):
+    (tmp_path / "broken.onnx").write_bytes(b"not a model")
+    with pytest.raises(SlimlineError, match=r"cannot be timed") as error:
+        measure_latency(
+            tmp_path / "broken.onnx", write_model(tmp_path / "d.onnx"), SETTINGS, SHAPE, tmp_path / "l.json", "int8", 0
+        )
+    assert "ONNX Runtime cannot load a model" in str(error.value)
+
+
+def test_a_process_that_dies_is_reported_with_its_last_words(tmp_path, monkeypatch):
+    monkeypatch.setattr(latency.sys, "executable", str(tmp_path / "python"))
+    (tmp_path / "python").write_text("#!/bin/sh\necho 'Illegal instruction' >&2\nexit 132\n")
+    (tmp_path / "python").chmod(0o700)
+    model = write_model(tmp_path / "m.onnx")
+    with pytest.raises(SlimlineError, match="died") as error:
+        measure_latency(model, model, SETTINGS, SHAPE, tmp_path / "latency.json", "int8", 0)
+    assert "exit code 132: Illegal instruction" in str(error.value)
+
+
+def rounds_of(*walls_ms):
+    return [Times(np.full(5, wall_ms), np.full(5, wall_ms)) for wall_ms in walls_ms]
+
+
+class FakeWorker:
+    """Answers like a worker, from given wall times, and notes when it was asked."""
+
+    def __init__(self, name, journal, wall_ms):
+        self.name, self.journal, self.wall_ms = name, journal, iter(wall_ms)
+
+    def time(self, timed, *, untimed=latency.SETTLING_RUNS, settle_ms=latency.SETTLE_MS):
+        self.journal.append((self.name, untimed, settle_ms, timed))
+        return Times(np.full(timed, next(self.wall_ms)), np.full(timed, 0.5))
+
+
+def test_turns_begin_and_end_with_the_baseline():
+    journal = []
+    artifact = FakeWorker("artifact", journal, [1.0] * 26)
+    baseline = FakeWorker("baseline", journal, [2.0] * 27)
+    artifact_rounds, baseline_rounds = latency._take_turns(artifact, baseline, SETTINGS)
+    assert journal[:2] == [("baseline", 1, 0, 1), ("artifact", 1, 0, 1)]  # two warm-ups each, the second one timed
+    turns = journal[2:]
+    assert [name for name, *_ in turns] == ["baseline", "artifact"] * 25 + ["baseline"]
+    assert {turn[1:3] for turn in turns} == {(latency.SETTLING_RUNS, latency.SETTLE_MS)}
+    assert sum(len(times.wall_ms) for times in artifact_rounds) == 105
+    assert len(baseline_rounds) == 26
+
+
+def test_long_runs_are_made_less_often():
+    journal = []
+    slow = [20_000.0] * 27
+    rounds, _ = latency._take_turns(
+        FakeWorker("artifact", journal, slow), FakeWorker("baseline", journal, slow), LatencyConfig()
+    )
+    assert sum(len(times.wall_ms) for times in rounds) == latency.FEWEST_RUNS
+
+
+@pytest.mark.parametrize(("run_s", "runs"), [(0.0001, 1000), (0.06, 1000), (0.12, 500), (0.6, 100), (5.0, 100)])
+def test_the_budget_bounds_the_runs(run_s, runs):
+    assert runs_within(60.0, run_s, 1000) == runs
+
+
+def test_drift_is_the_last_round_against_the_first():
+    baseline = latency._summarise_baseline(rounds_of(2.0, 9.0, 2.0, 2.0, 2.5))
+    assert baseline.p50_ms == 2.0
+    assert baseline.drift == pytest.approx(0.25)
+
+
+def test_the_ratio_is_that_of_neighbouring_rounds():
+    """The machine is four times slower in the second half, where the artifact has its one odd round as well."""
+    baseline = rounds_of(1.0, 1.0, 1.0, 4.0, 4.0, 4.0)
+    artifact = rounds_of(0.5, 0.5, 1.0, 2.0, 9.0)
+    assert latency._ratio(artifact, baseline) == pytest.approx(0.5)
+
+
+def test_the_worker_answers_each_request(tmp_path):
+    conditions = {"onnx": str(write_model(tmp_path / "m.onnx")), "threads": 1, "shape": [2, *SHAPE], "seed": 0}
+    answers = io.StringIO()
+    requests = ['{"timed": 3, "untimed": 0, "settle_ms": 0}', '{"timed": 0, "untimed": 2, "settle_ms": 0.01}']
+    serve(conditions, requests, answers)
+    opened, first, second = map(json.loads, answers.getvalue().splitlines())
+    assert opened["provider"] == "CPUExecutionProvider"
+    assert [len(first["wall_ns"]), len(first["cpu_ns"])] == [3, 3]
+    assert all(wall_ns > 0 for wall_ns in first["wall_ns"])
+    assert second == {"wall_ns": [], "cpu_ns": []}
+
+
+def test_the_image_shape_is_that_of_the_prepared_data(tmp_path):
+    (tmp_path / "stats.json").write_text('{"channels": 3, "height": 32, "width": 24}')
+    assert read_image_shape(tmp_path / "stats.json") == (3, 32, 24)
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [("processor\t: 0\nmodel name\t: Some CPU @ 3 GHz\nmodel name\t: Another\n", "Some CPU @ 3 GHz"), ("", None)],
+)
+def test_the_processor_is_named_from_cpuinfo(tmp_path, content, name):
+    (tmp_path / "cpuinfo").write_text(content)
+    found = cpu_name(tmp_path / "cpuinfo")
+    assert found == name if name else found
