@@ -186,14 +186,27 @@ def test_an_interrupted_download_goes_on_after_snakemake_removed_raw(small_mnist
     assert site.requests[0] == ("/mnist/images.gz", "bytes=250-")
 
 
+def test_whole_files_survive_the_failure_of_a_later_one(small_mnist, site, tmp_path):
+    site.files["/mnist/images.gz"] = small_mnist["images.gz"]
+    cfg, raw, manifest = DatasetConfig(name="mnist"), tmp_path / "raw", tmp_path / "d.json"
+    with pytest.raises(SlimlineError):
+        download(cfg, raw, manifest, site.url)
+    raw.rmdir()
+    site.files["/mnist/labels.gz"] = small_mnist["labels.gz"]
+    download(cfg, raw, manifest, site.url)
+    assert [path for path, _ in site.requests] == ["/mnist/images.gz", "/mnist/labels.gz", "/mnist/labels.gz"]
+    assert {path.name: path.read_bytes() for path in raw.iterdir()} == small_mnist
+    assert [path.name for path in (tmp_path / ".partial").iterdir()] == ["lock"]
+
+
 def test_two_downloads_at_once_fetch_every_file_once(small_mnist, site, tmp_path, monkeypatch):
     site.files |= {f"/mnist/{name}": content for name, content in small_mnist.items()}
     barrier = threading.Barrier(2, timeout=30)
-    locations = download_module._locked
+    locked = download_module._locked
 
     def meet_before_the_lock(*args):
         barrier.wait()
-        return locations(*args)
+        return locked(*args)
 
     monkeypatch.setattr(download_module, "_locked", meet_before_the_lock)
     failures = []

@@ -17,7 +17,7 @@ from slimline.data.identity import dataset_id
 from slimline.data.options import folder_root
 from slimline.data.progress import map_in_order
 from slimline.data.sources import DIGITS_SHA256, SOURCES, SourceFile
-from slimline.data.transfer import fetch, is_url
+from slimline.data.transfer import fetch, is_url, is_whole
 from slimline.errors import SlimlineError
 from slimline.files import sha256_file, write_json
 
@@ -52,13 +52,16 @@ def download(cfg: DatasetConfig, raw: Path, manifest: Path, mirror: str | None, 
 
 def _published_content(dataset: str, raw: Path, mirror: str | None) -> dict[str, Any]:
     files = SOURCES[dataset]
-    # Beside `raw`, which Snakemake removes before it runs the rule again.
+    # Beside `raw`, which Snakemake removes when the rule fails and before it runs again: files move there together.
     partial = raw.parent / ".partial"
     partial.mkdir(exist_ok=True)
     with _locked(partial / "lock", dataset):
-        for file in files:
+        missing = [file for file in files if not is_whole(file, raw / file.name)]
+        for file in missing:
             locations = _locations(file, dataset, mirror)
-            fetch(file, locations, raw / file.name, partial / f"{file.name}.part", hint=_hint(dataset, mirror))
+            fetch(file, locations, partial / file.name, partial / f"{file.name}.part", hint=_hint(dataset, mirror))
+        for file in missing:
+            (partial / file.name).replace(raw / file.name)
     return {
         "files": [
             {"file": file.name, "sha256": file.sha256, "size_bytes": file.size_bytes, "source": file.urls[0]}

@@ -58,7 +58,7 @@ def fetch(
     Raises:
         SlimlineError: no location gave a file with the pinned checksum.
     """
-    if target.is_file() and _is_right(file, target):
+    if is_whole(file, target):
         return
     problems = []
     for location in locations:
@@ -87,8 +87,9 @@ def is_url(location: str) -> bool:
     return urlsplit(location).scheme in ("http", "https")
 
 
-def _is_right(file: SourceFile, path: Path) -> bool:
-    return path.stat().st_size == file.size_bytes and sha256_file(path) == file.sha256
+def is_whole(file: SourceFile, path: Path) -> bool:
+    """Whether `path` has the pinned size and checksum."""
+    return path.is_file() and path.stat().st_size == file.size_bytes and sha256_file(path) == file.sha256
 
 
 def _bring(file: SourceFile, location: str, part: Path, retry: Retry) -> None:
@@ -98,7 +99,7 @@ def _bring(file: SourceFile, location: str, part: Path, retry: Retry) -> None:
         _receive(file, location, part, retry)
     else:
         _copy(location, part)
-    if _is_right(file, part):
+    if is_whole(file, part):
         return
     got = f"sha256 {sha256_file(part)}, {part.stat().st_size} bytes"
     part.unlink()
