@@ -110,7 +110,7 @@ def _report(downloaded: dict[str, Any], class_names: list[str], rows: list[Audit
     return {
         "format": 1,
         "dataset": downloaded["dataset"],
-        "n_files": len(downloaded["files"]),
+        "n_files": len(rows),
         "n_images": len(readable),
         "class_names": class_names,
         "corrupt": [

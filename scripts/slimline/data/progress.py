@@ -11,7 +11,7 @@ from typing import TypeVar
 from tqdm import tqdm
 
 LOG_INTERVAL_S = 15.0
-AHEAD = 256
+AHEAD = 64
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -54,10 +54,12 @@ def map_in_order(work: Callable[[Item], Result], items: Sequence[Item], *, threa
     Decoding, resizing and hashing release the interpreter lock, so threads are enough.
     """
     progress = Progress(what, len(items), "images")
-    with ThreadPoolExecutor(threads) as pool:
-        for start in range(0, len(items), AHEAD):
-            block = items[start : start + AHEAD]
-            for result in pool.map(work, block) if threads > 1 else map(work, block):
-                yield result
-                progress.advance()
-    progress.close()
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            for start in range(0, len(items), AHEAD):
+                block = items[start : start + AHEAD]
+                for result in pool.map(work, block) if threads > 1 else map(work, block):
+                    yield result
+                    progress.advance()
+    finally:
+        progress.close()
