@@ -21,10 +21,10 @@ localrules:
 
 
 rule all:
+    default_target: True
     input:
         REPORT,
         METRICS_CSV,
-    default_target: True
 
 
 include: "workflow/rules/data.smk"

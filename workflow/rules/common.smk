@@ -1,4 +1,6 @@
 # What the rules share: the typed config, where files lie, and which library files a step depends on.
+import contextlib
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -15,16 +17,17 @@ BASE = Path(workflow.basedir)
 
 
 def read_config():
-    """The experiment and its cluster, or one screen with everything that is wrong and exit code 1."""
+    """The experiment, its cluster and a digest of its source; or one screen with all that is wrong, and exit code 1."""
     try:
-        experiment = load_experiment(config, [Path(file) for file in workflow.configfiles])
-        return experiment, load_cluster(experiment.cluster, BASE / "config/clusters")
+        clusters = BASE / "config/clusters"
+        experiment = load_experiment(config, [Path(file) for file in workflow.configfiles], clusters=clusters)
+        return experiment, load_cluster(experiment.cluster, clusters), source_fingerprint(experiment.dataset)
     except SlimlineError as error:
         print(f"\n{error}\n", file=sys.stderr)
         sys.exit(1)
 
 
-EXPERIMENT, CLUSTER = read_config()
+EXPERIMENT, CLUSTER, SOURCE = read_config()
 SEEDS = EXPERIMENT.train.seeds
 PAIRS = [(variant, seed) for variant in EXPERIMENT.variant_names for seed in SEEDS]
 TRAINED = [variant for variant in EXPERIMENT.variant_names if EXPERIMENT.step(variant) != "quantize"]
@@ -96,7 +99,8 @@ def training_threads(wildcards):
 
 def announce():
     """Says where things will run, since a misspelt workflow profile is silently ignored."""
-    executor = parse_args(sys.argv[1:])[1].executor or "local"
+    with contextlib.redirect_stderr(io.StringIO()):  # it would announce the profiles a second time
+        executor = parse_args(sys.argv[1:])[1].executor or "local"
     print(
         f"slimline: experiment {EXPERIMENT.experiment}: {len(EXPERIMENT.variant_names)} variants, {len(SEEDS)} seeds. "
         f"Training jobs go to cluster {CLUSTER.name} ({CLUSTER.executor}), other rules to executor {executor}.",

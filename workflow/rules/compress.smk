@@ -11,15 +11,15 @@ rule prune:
         weights=f"{RUN}/weights.safetensors",
         history=f"{RUN}/history.jsonl",
         job=f"{RUN}/job.json",
-    wildcard_constraints:
-        variant=names_of("prune"),
     log:
         f"{LOGS}/prune/{{variant}}-seed-{{seed}}.log",
     benchmark:
         f"{BENCHMARKS}/prune/{{variant}}-seed-{{seed}}.tsv"
+    wildcard_constraints:
+        variant=names_of("prune"),
+    localrule: True
     conda:
         "../../environment.yml"
-    localrule: True
     threads: training_threads
     params:
         experiment=EXPERIMENT.experiment,
@@ -44,15 +44,15 @@ rule distil:
         weights=f"{RUN}/weights.safetensors",
         history=f"{RUN}/history.jsonl",
         job=f"{RUN}/job.json",
-    wildcard_constraints:
-        variant=names_of("distil"),
     log:
         f"{LOGS}/distil/{{variant}}-seed-{{seed}}.log",
     benchmark:
         f"{BENCHMARKS}/distil/{{variant}}-seed-{{seed}}.tsv"
+    wildcard_constraints:
+        variant=names_of("distil"),
+    localrule: True
     conda:
         "../../environment.yml"
-    localrule: True
     threads: training_threads
     params:
         experiment=EXPERIMENT.experiment,
@@ -74,12 +74,12 @@ rule export:
         onnx=f"{RUN}/model.onnx",
         report=f"{RUN}/export.json",
         reference=f"{RUN}/reference.safetensors",
-    wildcard_constraints:
-        variant=names_of("train", "prune", "distil"),
     log:
         f"{LOGS}/export/{{variant}}-seed-{{seed}}.log",
     benchmark:
         f"{BENCHMARKS}/export/{{variant}}-seed-{{seed}}.tsv"
+    wildcard_constraints:
+        variant=names_of("train", "prune", "distil"),
     conda:
         "../../environment.yml"
     resources:
@@ -101,12 +101,12 @@ rule quantize:
     output:
         onnx=f"{RUN}/model.onnx",
         report=f"{RUN}/export.json",
-    wildcard_constraints:
-        variant=names_of("quantize"),
     log:
         f"{LOGS}/quantize/{{variant}}-seed-{{seed}}.log",
     benchmark:
         f"{BENCHMARKS}/quantize/{{variant}}-seed-{{seed}}.tsv"
+    wildcard_constraints:
+        variant=names_of("quantize"),
     conda:
         "../../environment.yml"
     resources:

@@ -8,12 +8,13 @@ rule download:
         f"{DATA}/benchmarks/download.tsv"
     conda:
         "../../environment.yml"
+    threads: 4
     resources:
         mem_mb=1000,
         runtime=120,
     params:
         dataset=dumped(EXPERIMENT.dataset),
-        source=source_fingerprint(EXPERIMENT.dataset),
+        source=SOURCE,
         code=code_of("download"),
     script:
         "../../scripts/download.py"
@@ -32,11 +33,13 @@ rule audit:
         f"{DATA}/benchmarks/audit.tsv"
     conda:
         "../../environment.yml"
+    threads: 4
     resources:
         mem_mb=4000,
         runtime=120,
     params:
-        dataset=dumped(EXPERIMENT.dataset),
+        # What decides which images there are and how they are split, and not what is done about findings.
+        dataset=EXPERIMENT.dataset.model_dump(mode="json", include={"name", "path", "test", "split_seed"}),
         code=code_of("audit"),
     script:
         "../../scripts/audit.py"
@@ -58,6 +61,7 @@ rule preprocess:
         f"{PREPARED}/benchmarks/preprocess.tsv"
     conda:
         "../../environment.yml"
+    threads: 4
     resources:
         mem_mb=4000,
         runtime=120,

@@ -68,7 +68,7 @@ rule compare:
         runtime=60,
     params:
         pairs=PAIRS,
-        config=dumped(EXPERIMENT),
+        config=EXPERIMENT.resolved(),
         code=code_of("compare"),
         command=COMMAND,
     script:

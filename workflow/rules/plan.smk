@@ -4,12 +4,12 @@ rule plan_variant:
         labels=f"{PREPARED}/labels.npy",
     output:
         f"{RESULTS}/{{variant}}/plan.json",
-    wildcard_constraints:
-        variant=names_of("train", "prune", "distil"),
     log:
         f"{LOGS}/plan/{{variant}}.log",
     benchmark:
         f"{BENCHMARKS}/plan/{{variant}}.tsv"
+    wildcard_constraints:
+        variant=names_of("train", "prune", "distil"),
     conda:
         "../../environment.yml"
     resources:

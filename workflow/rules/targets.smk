@@ -4,7 +4,7 @@ for variant in EXPERIMENT.variant_names:
     rule:
         name:
             variant
-        localrule: True
         input:
             per_run("predictions.parquet", [(variant, seed) for seed in SEEDS]),
             per_run("latency.json", [(variant, seed) for seed in SEEDS]),
+        localrule: True

@@ -10,15 +10,15 @@ rule train:
         weights=f"{RESULTS}/{{variant}}/seed-{{seed}}/weights.safetensors",
         history=f"{RESULTS}/{{variant}}/seed-{{seed}}/history.jsonl",
         job=f"{RESULTS}/{{variant}}/seed-{{seed}}/job.json",
-    wildcard_constraints:
-        variant=names_of("train"),
     log:
         f"{LOGS}/train/{{variant}}-seed-{{seed}}.log",
     benchmark:
         f"{BENCHMARKS}/train/{{variant}}-seed-{{seed}}.tsv"
+    wildcard_constraints:
+        variant=names_of("train"),
+    localrule: True
     conda:
         "../../environment.yml"
-    localrule: True
     threads: training_threads
     params:
         experiment=EXPERIMENT.experiment,

@@ -33,6 +33,9 @@ class Backend(Protocol):
     def cancel(self, job_id: str) -> None:
         """Ends the job and everything it started."""
 
+    def settle(self, job_id: str) -> None:
+        """Lets a job that has its result come to its end."""
+
 
 def backend_for(cluster: ClusterConfig) -> Backend:
     """The place that a cluster file names."""
@@ -44,6 +47,7 @@ class LocalBackend:
 
     def __init__(self) -> None:
         self._most_ranks: dict[str, int] = {}
+        self._submitted: dict[str, submitit.Job[None]] = {}
 
     def submit(self, folder: Path, name: str, plan: dict[str, Any]) -> str:
         """Starts one process per rank."""
@@ -57,6 +61,7 @@ class LocalBackend:
             stderr_to_stdout=True,
         )
         job = executor.submit(TrainingEntry(folder, f"127.0.0.1:{_free_port()}"))
+        self._submitted[job.job_id] = job
         return str(job.job_id)
 
     def is_alive(self, job_id: str) -> bool:
@@ -74,15 +79,26 @@ class LocalBackend:
     def cancel(self, job_id: str) -> None:
         """Asks all processes of the job to end, and kills those that have not after a few seconds."""
         controller = _controller(job_id)
-        if controller is None:
-            return
-        processes = [*controller.children(recursive=True), controller]
+        processes = [] if controller is None else [*controller.children(recursive=True), controller]
         for process in processes:
             _quietly(process.terminate)
         _, left = psutil.wait_procs(processes, timeout=GRACE_S)
         for process in left:
             _quietly(process.kill)
         psutil.wait_procs(left, timeout=GRACE_S)
+        self._reap(job_id)
+
+    def settle(self, job_id: str) -> None:
+        """Waits a moment for processes that are about to end, then ends them."""
+        controller = _controller(job_id)
+        if controller is not None:
+            psutil.wait_procs([controller], timeout=GRACE_S)
+        self.cancel(job_id)
+
+    def _reap(self, job_id: str) -> None:
+        """Tells submitit that its process has ended, or it would warn of it when it is collected."""
+        if job_id in self._submitted:
+            self._submitted.pop(job_id).done()
 
 
 def _controller(job_id: str) -> psutil.Process | None:
@@ -154,3 +170,6 @@ class SlurmBackend:
     def cancel(self, job_id: str) -> None:
         """Cancels the job."""
         subprocess.run(["scancel", job_id], capture_output=True, timeout=QUERY_TIMEOUT_S)
+
+    def settle(self, job_id: str) -> None:
+        """Nothing: the job leaves the queue by itself."""

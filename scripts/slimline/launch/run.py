@@ -80,6 +80,7 @@ def _have_it_done(
         receipt.end("FAILED" if isinstance(error, Exception) else "CANCELLED", type(error).__name__)
         raise
     receipt.end("COMPLETED")
+    backend.settle(job_id)
 
 
 def _live_job(receipt: Receipt, backend: Backend) -> str | None:

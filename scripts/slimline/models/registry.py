@@ -94,16 +94,20 @@ def build_unpruned(architecture: Architecture) -> nn.Sequential:
     size_px = _accepted_size(architecture)
     if size_px != (architecture.height, architecture.width_px):
         layers.append(Resize(size_px))
-    layers.append(_small(architecture) if architecture.name in SMALL_MODELS else _torchvision(architecture, size_px))
+    make = _small if architecture.name in SMALL_MODELS else _torchvision
+    with warnings.catch_warnings():
+        # Hints to library authors, and layers without elements, which the forward pass below reports better.
+        warnings.simplefilter("ignore")
+        layers.append(make(architecture, size_px))
     model = nn.Sequential(*layers)
     _try_forward(model, architecture)
     return model
 
 
-def _small(architecture: Architecture) -> nn.Module:
+def _small(architecture: Architecture, size_px: tuple[int, int]) -> nn.Module:
     return SMALL_MODELS[architecture.name](
         architecture.channels,
-        (architecture.height, architecture.width_px),
+        size_px,
         architecture.num_classes,
         architecture.width,
         architecture.dropout,
@@ -120,9 +124,7 @@ def _torchvision(architecture: Architecture, size_px: tuple[int, int]) -> nn.Mod
         options |= {"aux_logits": False, "init_weights": True}
     if architecture.name.startswith("vit_"):
         options["image_size"] = size_px[0]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        network: nn.Module = get_model(architecture.name, weights=None, **options)
+    network: nn.Module = get_model(architecture.name, weights=None, **options)
     _adapt_stem(network, architecture.channels, small=_is_small(architecture, size_px))
     return network
 

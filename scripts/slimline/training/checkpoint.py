@@ -94,9 +94,14 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, 
 
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     content = optimizer.state_dict()
     content["state"] = {}
     for key, value in tensors.items():
         index, _, name = key.partition(".")
+        parameter = parameters[int(index)]
+        if value.shape == parameter.shape:
+            # Fused kernels walk through parameter and state side by side in memory: the layouts must agree.
+            value = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
         content["state"].setdefault(int(index), {})[name] = value
     optimizer.load_state_dict(content)

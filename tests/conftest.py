@@ -1,0 +1,30 @@
+"""Real data that several tests share: made once per session by the real steps."""
+
+import pytest
+
+from slimline.config.dataset import DatasetConfig
+from slimline.data.audit import audit
+from slimline.data.download import download
+from slimline.data.preprocess import preprocess
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory):
+    """Folder of the prepared digits."""
+    folder = tmp_path_factory.mktemp("digits")
+    cfg = DatasetConfig(name="digits")
+    raw, manifest, report, table = folder / "raw", folder / "download.json", folder / "audit.json", folder / "a.parquet"
+    prepared = folder / "prepared"
+    download(cfg, raw=raw, manifest=manifest, mirror=None)
+    audit(cfg, raw=raw, manifest=manifest, audit_json=report, audit_parquet=table)
+    preprocess(
+        cfg,
+        raw=raw,
+        audit_json=report,
+        audit_parquet=table,
+        labels=prepared / "labels.npy",
+        index=prepared / "index.parquet",
+        stats=prepared / "stats.json",
+        shards=prepared / "shards",
+    )
+    return prepared

@@ -1,0 +1,52 @@
+"""Stand-ins for a trainer, run by submitit in processes of their own."""
+
+import json
+import os
+import signal
+import threading
+
+from slimline.errors import SlimlineError
+from slimline.files import replacing_folder, write_json
+from slimline.training.spec import HISTORY_FILE, RESULT_FOLDER, SUMMARY_FILE
+
+
+def succeed(spec, folder):
+    if os.environ["RANK"] == "0":
+        with replacing_folder(folder / RESULT_FOLDER) as result:
+            for name in ("model.json", "weights.safetensors"):
+                (result / name).write_text("{}")
+            (result / HISTORY_FILE).write_text(json.dumps({"world": int(os.environ["WORLD_SIZE"])}) + "\n")
+            write_json(result / SUMMARY_FILE, {"seconds": 0.0})
+
+
+def mistake(spec, folder):
+    raise SlimlineError("The learning rate is too wild.")
+
+
+def fail_on_rank_one(spec, folder):
+    if os.environ["RANK"] == "1":
+        raise OSError("the disk is gone")
+    threading.Event().wait()
+
+
+def killed_on_rank_one(spec, folder):
+    if os.environ["RANK"] == "1":
+        os.kill(os.getpid(), signal.SIGKILL)
+    threading.Event().wait()
+
+
+def fail_once(spec, folder):
+    if not (folder / "failed").exists():
+        (folder / "failed").touch()
+        raise OSError("not this time")
+    succeed(spec, folder)
+
+
+def wait_for_ever(spec, folder):
+    """Says that it is up; ends when the file `go.json` appears in the working directory."""
+    with open(f"up-{os.environ['RANK']}.tmp", "w") as file:
+        file.write(str(os.getpid()))
+    os.replace(f"up-{os.environ['RANK']}.tmp", f"up-{os.environ['RANK']}")
+    while not os.path.exists("go.json"):
+        os.sched_yield()
+    succeed(spec, folder)

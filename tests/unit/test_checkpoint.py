@@ -1,0 +1,78 @@
+import logging
+
+import pytest
+import torch
+from torch import nn
+
+from slimline.config.train import TrainConfig
+from slimline.training.checkpoint import FILES, Progress, checkpoint_name, load_newest_checkpoint, save_checkpoint
+from slimline.training.optimisation import build_optimizer
+
+
+def trained(seed, optimizer="adamw"):
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Conv2d(3, 4, 2), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 2))
+    model.to(memory_format=torch.channels_last)
+    optimizer = build_optimizer(model, TrainConfig(epochs=1, optimizer=optimizer))
+    for _ in range(2):
+        optimizer.zero_grad()
+        model(torch.randn(5, 3, 3, 3)).square().sum().backward()
+        optimizer.step()
+    return model, optimizer
+
+
+def save(folder, seed, epoch, optimizer="adamw"):
+    model, optimizer = trained(seed, optimizer)
+    save_checkpoint(folder, checkpoint_name(epoch, 0), model, optimizer, Progress(epoch, 0, {}, [{"epoch": epoch - 1}]))
+    return model, optimizer
+
+
+@pytest.mark.parametrize("kind", ["adamw", "sgd"])
+def test_what_was_saved_comes_back_to_the_bit_and_goes_on_the_same(tmp_path, kind):
+    model, optimizer = save(tmp_path, seed=1, epoch=3, optimizer=kind)
+    other, other_optimizer = trained(2, kind)
+    assert load_newest_checkpoint(tmp_path, other, other_optimizer) == Progress(3, 0, {}, [{"epoch": 2}])
+    images = torch.randn(5, 3, 3, 3)
+    for m, o in ((model, optimizer), (other, other_optimizer)):
+        o.zero_grad()
+        m(images).square().sum().backward()
+        o.step()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, other.state_dict()[name]), name
+
+
+def test_none_without_a_checkpoint(tmp_path):
+    assert load_newest_checkpoint(tmp_path, *trained(0)) is None
+
+
+@pytest.mark.parametrize("file", [*FILES, "manifest.json"])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
+def test_a_damaged_checkpoint_is_reported_and_the_older_one_used(tmp_path, caplog, file, damage):
+    save(tmp_path, 1, epoch=1)
+    save(tmp_path, 2, epoch=2)
+    path = tmp_path / checkpoint_name(2, 0) / file
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    if damage == "remove":
+        path.unlink()
+    else:
+        path.write_bytes(bytes(content) if damage == "flip" else path.read_bytes()[: len(content) // 2])
+    with caplog.at_level(logging.WARNING, logger="slimline"):
+        progress = load_newest_checkpoint(tmp_path, *trained(3))
+    assert progress is not None
+    assert progress.epoch == 1
+    assert checkpoint_name(2, 0) in caplog.text
+
+
+def test_only_the_newest_are_kept(tmp_path):
+    for epoch in (1, 2, 10):
+        save(tmp_path, 0, epoch)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [checkpoint_name(2, 0), checkpoint_name(10, 0)]
+
+
+def test_a_half_written_checkpoint_is_not_one(tmp_path):
+    save(tmp_path, 1, epoch=1)
+    (tmp_path / f".{checkpoint_name(2, 0)}.1.tmp").mkdir()
+    progress = load_newest_checkpoint(tmp_path, *trained(3))
+    assert progress is not None
+    assert progress.epoch == 1

@@ -1,0 +1,69 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from slimline import code_hash as module
+from slimline.code_hash import LIBRARY, code_hash, reachable_files
+
+SCRIPTS = LIBRARY.parent
+
+
+def names(script):
+    return {str(path.relative_to(SCRIPTS)) for path in reachable_files(SCRIPTS / script)}
+
+
+def test_a_rule_reaches_what_it_uses_and_nothing_else():
+    assert "slimline/compression/quantize.py" in names("quantize.py")
+    assert "slimline/training/loop.py" not in names("quantize.py")
+    assert "slimline/evaluation/predictions.py" in names("predict.py")
+    assert not any(name.startswith(("slimline/models", "slimline/reporting")) for name in names("predict.py"))
+    assert not any(name.startswith("slimline/evaluation") for name in names("train.py"))
+
+
+@pytest.mark.parametrize(
+    ("script", "entry"),
+    [("train.py", "training/job.py"), ("prune.py", "compression/prune.py"), ("distil.py", "compression/distil.py")],
+)
+def test_an_entry_point_named_in_a_string_counts_as_an_import(script, entry):
+    assert f"slimline/{entry}" in names(script)
+    assert "slimline/training/loop.py" in names(script)
+
+
+def test_every_module_of_the_library_is_reached_by_some_rule_or_is_a_command():
+    rules = {path for script in SCRIPTS.glob("*.py") for path in reachable_files(script)}
+    commands = {path for path in LIBRARY.rglob("*.py") if '__name__ == "__main__"' in path.read_text()}
+    commands |= {path for command in commands for path in reachable_files(command)}
+    workflow = {LIBRARY / "code_hash.py", LIBRARY / "config/load.py", LIBRARY / "config/recipes.py"}
+    workflow |= {path for file in workflow for path in reachable_files(file)}
+    library = {path for path in LIBRARY.rglob("*.py") if path.name != "__init__.py"}
+    assert library - rules - commands - workflow == set()
+
+
+def test_the_digest_follows_the_content_of_what_is_reached(tmp_path, monkeypatch):
+    shutil.copytree(LIBRARY, tmp_path / "slimline", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(module, "LIBRARY", tmp_path / "slimline")
+    script = tmp_path / "predict.py"
+    shutil.copy(SCRIPTS / "predict.py", script)
+    try:
+        before = digest(script)
+        append(tmp_path / "slimline/reporting/page.py")
+        assert digest(script) == before
+        append(tmp_path / "slimline/evaluation/predictions.py")
+        assert digest(script) != before
+    finally:
+        forget()
+
+
+def digest(script: Path) -> str:
+    forget()
+    return code_hash(script)
+
+
+def append(path: Path) -> None:
+    path.write_text(path.read_text() + "\n# changed\n")
+
+
+def forget() -> None:
+    module._module_file.cache_clear()
+    module._imported_files.cache_clear()

@@ -1,0 +1,153 @@
+"""Launching real processes with submitit's local executor; the trainer itself is a stand-in that takes no time."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from slimline.config.cluster import ClusterConfig
+from slimline.config.train import TrainConfig
+from slimline.errors import SlimlineError
+from slimline.files import read_json, write_json
+from slimline.launch.receipt import RUNNING, Receipt
+from slimline.launch.run import JOBS, TrainingOutputs, launch
+from slimline.training.spec import RESULT_FOLDER, Allocation, TrainingSpec
+
+CLUSTER = ClusterConfig(name="local", executor="local", cpus_per_node=2, memory_mb_per_node=4096)
+ENTRIES = Path(__file__).parent / "entries"
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ENTRIES))
+    yield
+    left = [process for process in psutil.Process().children(recursive=True) if process.status() != "zombie"]
+    assert not left, [process.cmdline() for process in left]
+
+
+def spec(entry, ranks=1):
+    return TrainingSpec(
+        experiment="test", variant="dense", seed=0, entry=f"training_entries:{entry}", recipe=TrainConfig(epochs=1),
+        prepared=Path("data"), allocation=Allocation(1, ranks, 1, "cpu", "fp32", 1, 1), inputs={}, code="",
+    )  # fmt: skip
+
+
+def plan(ranks=1):
+    return {
+        "nodes": 1, "tasks_per_node": ranks, "cpus_per_task": 1, "gpus_per_node": 0, "memory_mb": 500, "time_min": 5,
+    }  # fmt: skip
+
+
+def outputs():
+    return TrainingOutputs(*(Path("out") / name for name in ("m.json", "w.safetensors", "h.jsonl", "job.json")))
+
+
+def run(entry, ranks=1):
+    launch(spec(entry, ranks), plan(ranks), CLUSTER, outputs())
+    return read_json(Path("out/job.json"))
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_every_rank_runs_and_the_files_come_back(ranks):
+    receipt = run("succeed", ranks)
+    assert json.loads(Path("out/h.jsonl").read_text())["world"] == ranks
+    assert [attempt["state"] for attempt in receipt["attempts"]] == ["COMPLETED"]
+    assert receipt["ranks"] == ranks
+
+
+def test_a_finished_job_of_the_same_content_is_used_and_a_changed_one_runs_anew():
+    first, second = run("succeed"), run("succeed")
+    assert first == second
+    launch(replace(spec("succeed"), seed=1), plan(), CLUSTER, outputs())
+    assert read_json(Path("out/job.json"))["job_ids"] != first["job_ids"]
+
+
+def test_a_users_mistake_in_a_rank_comes_back_as_it_is():
+    with pytest.raises(SlimlineError, match="too wild") as caught:
+        run("mistake")
+    assert "Traceback" not in str(caught.value)
+
+
+def test_a_failed_rank_ends_its_peers_and_shows_its_own_log():
+    with pytest.raises(SlimlineError, match="Rank 1 of the job failed") as caught:
+        run("fail_on_rank_one", ranks=2)
+    assert "the disk is gone" in str(caught.value)
+
+
+def test_a_killed_rank_ends_its_peers():
+    with pytest.raises(SlimlineError, match="ended without a result"):
+        run("killed_on_rank_one", ranks=2)
+
+
+def test_after_a_failure_the_next_run_submits_again():
+    with pytest.raises(SlimlineError):
+        run("fail_once")
+    receipt = run("fail_once")
+    assert [attempt["state"] for attempt in receipt["attempts"]] == ["FAILED", "COMPLETED"]
+
+
+def test_a_job_that_is_gone_is_noticed_and_done_again():
+    folder = JOBS / f"{spec('succeed').name}-{spec('succeed').digest[:16]}"
+    folder.mkdir(parents=True)
+    Receipt(folder).begin(str(2**22 + 1))  # no process can have this id
+    receipt = run("succeed")
+    assert [attempt["state"] for attempt in receipt["attempts"]] == ["LOST", "COMPLETED"]
+
+
+def test_the_job_is_remembered_before_anything_waits(monkeypatch):
+    from slimline.launch import run as module
+
+    def look(self, job_id):
+        (folder,) = JOBS.iterdir()
+        assert [(a.job_id, a.state) for a in Receipt(folder).attempts] == [(job_id, RUNNING)]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module.Watch, "wait", look)
+    with pytest.raises(KeyboardInterrupt):
+        run("wait_for_ever")
+
+
+LAUNCHER = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import test_launch
+test_launch.run("wait_for_ever", ranks=2)
+"""
+
+
+def launcher():
+    """A process that launches a job of two ranks, once both are up."""
+    process = subprocess.Popen([sys.executable, "-c", LAUNCHER], start_new_session=True)
+    while len(list(Path().glob("up-*"))) < 2:
+        assert process.poll() is None
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupt_leaves_no_process_behind(number):
+    process = launcher()
+    ranks = [psutil.Process(int(path.read_text())) for path in Path().glob("up-*")]
+    os.killpg(process.pid, number)
+    assert process.wait(timeout=60) != 0
+    _, alive = psutil.wait_procs(ranks, timeout=60)
+    assert not alive
+
+
+def test_a_killed_launcher_leaves_the_job_running_and_the_next_one_joins_it():
+    process = launcher()
+    process.kill()
+    process.wait(timeout=60)
+    (folder,) = JOBS.iterdir()
+    job_id = Receipt(folder).attempts[0].job_id
+    second = subprocess.Popen([sys.executable, "-c", LAUNCHER])
+    write_json(Path("go.json"), {})  # now the ranks may end
+    assert second.wait(timeout=60) == 0
+    assert (folder / RESULT_FOLDER).exists()
+    assert read_json(Path("out/job.json"))["job_ids"] == [job_id]

@@ -1,0 +1,128 @@
+"""The trainer on real digits: it learns, it repeats itself to the bit, it goes on exactly where it stopped."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from slimline.config.model import ModelConfig
+from slimline.config.train import AugmentationConfig, TrainConfig
+from slimline.errors import SlimlineError
+from slimline.files import read_json
+from slimline.models.artifact import load_artifact
+from slimline.training import job
+from slimline.training.loop import Trainer
+from slimline.training.spec import Allocation, TrainingSpec
+from slimline.training.stop import StoppedError
+
+
+@pytest.fixture
+def spec(digits, monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    recipe = TrainConfig(
+        epochs=3,
+        batch_size=64,
+        learning_rate=1e-2,
+        augmentation=AugmentationConfig(crop_padding=1, horizontal_flip=True),
+    )
+    return TrainingSpec(
+        experiment="test",
+        variant="dense",
+        seed=7,
+        entry="slimline.training.job:run",
+        recipe=recipe,
+        prepared=digits,
+        allocation=Allocation(1, 1, 1, "cpu", "fp32", 64, 1),
+        inputs={},
+        code="",
+        model=ModelConfig(name="convnet", width=0.5, dropout=0.2),
+    )
+
+
+def train(spec, folder):
+    folder.mkdir(exist_ok=True)
+    job.run(spec, folder)
+    return load_artifact(folder / "result")[0].state_dict()
+
+
+def stopping_after(monkeypatch, n_steps):
+    """Makes the next run see a stop request at the boundary after `n_steps` steps."""
+    original, done = Trainer._train_step, []
+
+    def step(self, *args):
+        original(self, *args)
+        done.append(None)
+        self.stop.requested = len(done) == n_steps
+
+    monkeypatch.setattr(Trainer, "_train_step", step)
+
+
+def same(first, second):
+    return all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+
+
+def test_it_learns_and_says_so(spec, tmp_path):
+    train(spec, tmp_path / "a")
+    history = [json.loads(line) for line in (tmp_path / "a/result/history.jsonl").read_text().splitlines()]
+    assert [record["epoch"] for record in history] == [0, 1, 2]
+    assert history[-1]["validation_accuracy"] > 0.6 > history[0]["train_accuracy"]
+    assert history[-1]["train_loss"] < history[0]["train_loss"] / 2
+    assert read_json(tmp_path / "a/result/summary.json")["images_per_s"] > 0
+
+
+def test_the_same_spec_gives_the_same_bits_and_another_seed_does_not(spec, tmp_path):
+    first = train(spec, tmp_path / "a")
+    assert same(first, train(spec, tmp_path / "b"))
+    assert not same(first, train(replace(spec, seed=8), tmp_path / "c"))
+
+
+@pytest.mark.parametrize("n_steps", [1, 19, 30, 38])  # first step, end of an epoch, middle of one, end of the next
+def test_stopped_anywhere_it_goes_on_to_the_same_bits(spec, tmp_path, monkeypatch, n_steps):
+    unbroken = train(spec, tmp_path / "a")
+    with monkeypatch.context() as patch:
+        stopping_after(patch, n_steps)
+        with pytest.raises(StoppedError):
+            train(spec, tmp_path / "b")
+    assert same(unbroken, train(spec, tmp_path / "b"))
+    records = [json.loads(line) for line in (tmp_path / "b/result/history.jsonl").read_text().splitlines()]
+    unbroken_records = [json.loads(line) for line in (tmp_path / "a/result/history.jsonl").read_text().splitlines()]
+    assert sum(record["kind"] == "resume" for record in records) == 1
+    for key in ("train_loss", "validation_loss", "train_accuracy"):
+        assert [r[key] for r in records if r["kind"] == "epoch"] == [r[key] for r in unbroken_records]
+
+
+def test_accumulated_gradients_give_what_one_batch_gives(spec, tmp_path):
+    # batch normalisation and dropout see each part alone: compare a model without them
+    plain = replace(spec, model=ModelConfig(name="squeezenet1_1"), recipe=spec.recipe.model_copy(update={"epochs": 1}))
+    plain = replace(plain, recipe=plain.recipe.model_copy(update={"optimizer": "sgd", "learning_rate": 1e-3}))
+    parts = replace(plain, allocation=replace(plain.allocation, micro_batch=16, accumulation=4))
+    whole = _without_dropout(train, plain, tmp_path / "a")
+    summed = _without_dropout(train, parts, tmp_path / "b")
+    for name, tensor in whole.items():
+        assert torch.allclose(tensor, summed[name], atol=1e-5), name
+
+
+def _without_dropout(run, spec, folder):
+    original = torch.nn.Dropout.forward
+    torch.nn.Dropout.forward = lambda self, images: images
+    try:
+        return run(spec, folder)
+    finally:
+        torch.nn.Dropout.forward = original
+
+
+def test_a_loss_that_is_not_finite_is_named(spec, tmp_path):
+    wild = replace(spec, recipe=spec.recipe.model_copy(update={"optimizer": "sgd", "learning_rate": 100.0}))
+    with pytest.raises(SlimlineError, match="not a finite number") as caught:
+        train(replace(wild, model=ModelConfig(name="squeezenet1_1")), tmp_path / "a")
+    assert "train.learning_rate" in str(caught.value)
+
+
+def test_spec_survives_the_file(spec, tmp_path):
+    spec.write(tmp_path)
+    assert TrainingSpec.read(tmp_path) == spec
+    assert TrainingSpec.read(tmp_path).digest == spec.digest
+    assert replace(spec, seed=8).digest != spec.digest

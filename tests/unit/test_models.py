@@ -1,0 +1,124 @@
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from slimline.compression.prune import prune
+from slimline.config.variants import PruneConfig
+from slimline.errors import SlimlineError
+from slimline.models.architecture import Architecture
+from slimline.models.artifact import build, load_artifact, save_artifact
+from slimline.models.export import count_macs, count_parameters
+from slimline.models.registry import Normalize
+
+
+def architecture(name, channels=1, size=28, classes=10, **options):
+    mean, std = (70.0,) * channels, (80.0,) * channels
+    return Architecture(name, channels, size, size, classes, mean, std, tuple(map(str, range(classes))), **options)
+
+
+FAMILIES = [
+    "convnet", "resnet8", "resnet18", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0", "squeezenet1_1",
+    "shufflenet_v2_x0_5", "regnet_y_400mf", "mnasnet0_5", "googlenet", "alexnet", "vit_b_32", "swin_t",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(("channels", "size"), [(1, 28), (4, 32)])
+def test_every_family_takes_small_images_of_any_channels(name, channels, size):
+    model = build(architecture(name, channels, size, classes=7))
+    images = torch.randint(0, 256, (3, channels, size, size), dtype=torch.uint8)
+    assert model.eval()(images).shape == (3, 7)
+
+
+def test_a_size_that_leaves_nothing_is_one_clear_error():
+    with pytest.raises(SlimlineError) as caught:
+        build(architecture("convnet", size=3))
+    assert "3x3 pixels" in str(caught.value)
+
+
+def test_small_images_keep_their_resolution_through_the_stem_and_large_ones_do_not():
+    small, large = (build(architecture("resnet18", 3, size))[-1] for size in (32, 224))
+    assert (small.conv1.stride, type(small.maxpool).__name__) == ((1, 1), "Identity")
+    assert (large.conv1.stride, type(large.maxpool).__name__) == ((2, 2), "MaxPool2d")
+
+
+def test_normalize_is_the_formula_on_bytes():
+    pixels = torch.tensor([0, 70, 255], dtype=torch.uint8).view(1, 1, 1, 3)
+    expected = torch.tensor([-70 / 80, 0.0, 185 / 80])
+    assert torch.allclose(Normalize((70.0,), (80.0,))(pixels).flatten(), expected)
+
+
+def test_macs_and_parameters_equal_the_count_by_hand():
+    shape = architecture("convnet", size=8)
+    convolutions = 8 * 8 * 32 * 9 + 4 * 4 * 64 * 32 * 9
+    linears = 256 * 128 + 128 * 10
+    model = build(shape)
+    assert count_macs(model, shape) == convolutions + linears
+    assert count_parameters(model) == 32 * 9 + 2 * 32 + 64 * 32 * 9 + 2 * 64 + 256 * 128 + 128 + 128 * 10 + 10
+
+
+@pytest.mark.parametrize("name", ["convnet", "resnet8", "mobilenet_v2"])
+def test_a_pruned_model_is_smaller_and_rebuilds_from_its_two_files(name, tmp_path):
+    torch.manual_seed(0)
+    shape = architecture(name)
+    model = build(shape)
+    before = count_parameters(model)
+    once = prune(model, shape, PruneConfig(ratio=0.25))
+    twice = prune(model, once, PruneConfig(ratio=0.25))
+    assert count_parameters(model) < 0.75 * before
+    save_artifact(tmp_path, model, twice)
+    assert {path.name for path in tmp_path.iterdir()} == {"model.json", "weights.safetensors"}
+    again, loaded = load_artifact(tmp_path)
+    images = torch.randint(0, 256, (4, *shape.image_shape), dtype=torch.uint8)
+    assert loaded == twice
+    assert torch.equal(model.eval()(images), again(images))
+
+
+def test_channels_stay_multiples_of_round_to():
+    shape = architecture("convnet")
+    model = build(shape)
+    prune(model, shape, PruneConfig(ratio=0.4, round_to=8))
+    widths = {module.out_channels for module in model.modules() if isinstance(module, torch.nn.Conv2d)}
+    assert all(width % 8 == 0 for width in widths)
+
+
+def test_the_least_important_channels_go():
+    shape = architecture("convnet", size=8)
+    model = build(shape)
+    first = model[1].features[0]
+    weak = [1, 5, 8, 9, 12, 20, 30, 31] + list(range(13, 20)) + [22]
+    with torch.no_grad():
+        first.weight[weak] *= 1e-3
+        model[1].features[4].weight[:, weak] *= 1e-3
+        model[1].features[1].weight[weak] *= 1e-3
+    pruned = prune(model, shape, PruneConfig(ratio=0.5))
+    removed = {name: indexes for name, out, indexes in pruned.pruning if out}
+    assert sorted(removed["1.features.0"]) == sorted(weak)
+
+
+def test_networks_that_cannot_be_pruned_say_so():
+    shape = architecture("shufflenet_v2_x0_5")
+    with pytest.raises(SlimlineError, match="cannot be pruned"):
+        prune(build(shape), shape, PruneConfig())
+
+
+def test_nothing_to_remove_is_an_error_not_a_copy():
+    shape = architecture("convnet", width=0.25)
+    with pytest.raises(SlimlineError, match="cannot be pruned"):
+        prune(build(shape), shape, PruneConfig(ratio=0.05, round_to=64))
+
+
+def test_architecture_survives_json():
+    shape = replace(architecture("convnet"), pruning=(("1.features.0", True, (1, 2)),))
+    assert Architecture.from_json(json.loads(json.dumps(shape.to_json()))) == shape
+
+
+def test_damaged_weights_name_the_file(tmp_path):
+    shape = architecture("convnet")
+    save_artifact(tmp_path, build(shape), shape)
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(SlimlineError, match="weights.safetensors"):
+        load_artifact(tmp_path)

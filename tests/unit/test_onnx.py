@@ -1,0 +1,125 @@
+"""Export and quantization of a small model with real images."""
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from slimline.compression.quantize import CalibrationImages, calibration_images, quantize
+from slimline.config.model import ModelConfig
+from slimline.config.variants import QuantizeConfig
+from slimline.data.prepared import PreparedDataset
+from slimline.errors import SlimlineError
+from slimline.files import read_json
+from slimline.models import export as export_module
+from slimline.models.artifact import build, load_artifact, save_artifact
+from slimline.models.export import export
+from slimline.models.onnx_file import run_onnx
+from slimline.models.registry import architecture_for
+
+
+@pytest.fixture(scope="module")
+def exported(digits, tmp_path_factory):
+    """Folder with the artifact, the ONNX file and its description of an untrained network."""
+    folder = tmp_path_factory.mktemp("exported")
+    torch.manual_seed(0)
+    shape = architecture_for(ModelConfig(name="convnet"), PreparedDataset.open(digits).stats)
+    save_artifact(folder, build(shape), shape)
+    run_export(folder, digits)
+    return folder
+
+
+def run_export(folder, digits):
+    export(
+        folder, digits, variant="dense", seed=0,
+        output=folder / "model.onnx", report=folder / "export.json", reference=folder / "reference.safetensors",
+    )  # fmt: skip
+
+
+def run_quantize(parent, digits, folder, **options):
+    quantize(
+        parent / "model.onnx", parent / "export.json", parent / "reference.safetensors", digits,
+        QuantizeConfig(**options), variant="int8", seed=0, output=folder / "model.onnx", report=folder / "export.json",
+    )  # fmt: skip
+    return read_json(folder / "export.json")
+
+
+@pytest.mark.parametrize("batch_size", [1, 5])
+def test_the_file_computes_what_the_model_computes_at_any_batch_size(exported, digits, batch_size):
+    data = PreparedDataset.open(digits)
+    images = data.read(data.rows("test")[:batch_size])
+    with torch.no_grad():
+        expected = load_artifact(exported)[0](torch.from_numpy(images)).numpy()
+    assert np.abs(run_onnx(exported / "model.onnx", images) - expected).max() <= 1e-4
+
+
+def test_the_description_is_true(exported):
+    report = read_json(exported / "export.json")
+    assert report["parity"]["max_abs"] <= report["parity"]["tolerance"] == 1e-4
+    assert report["size_bytes"] == (exported / "model.onnx").stat().st_size
+    assert report["quantized_operators"] == 0
+    assert report["parameters"] == 53_098
+
+
+def test_the_file_says_nothing_about_the_machine_that_wrote_it(exported):
+    model = onnx.load(exported / "model.onnx")
+    assert not model.metadata_props
+    assert all(not node.metadata_props and not node.doc_string for node in model.graph.node)
+    assert b"site-packages" not in (exported / "model.onnx").read_bytes()
+
+
+def test_a_file_that_computes_something_else_is_refused(exported, digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(export_module, "PARITY_TOLERANCE", 0.0)
+    for name in ("model.json", "weights.safetensors"):
+        (tmp_path / name).write_bytes((exported / name).read_bytes())
+    with pytest.raises(SlimlineError, match="does not compute what the model computes"):
+        run_export(tmp_path, digits)
+
+
+def test_int8_runs_as_int8_is_smaller_and_agrees(exported, digits, tmp_path):
+    report = run_quantize(exported, digits, tmp_path)
+    parent = read_json(exported / "export.json")
+    assert report["operators"]["QLinearConv"] == 2
+    assert report["quantized_operators"] >= 3
+    assert report["size_bytes"] < 0.4 * parent["size_bytes"]
+    assert report["parity"]["argmax_agreement"] >= 0.9
+    assert 0 < report["parity"]["max_abs"] < 1
+
+
+def test_logits_stay_in_float_so_that_classes_do_not_tie(exported, digits, tmp_path):
+    run_quantize(exported, digits, tmp_path)
+    data = PreparedDataset.open(digits)
+    logits = np.sort(run_onnx(tmp_path / "model.onnx", data.read(data.rows("test"))), axis=1)
+    assert (logits[:, -1] == logits[:, -2]).mean() == 0
+
+
+def test_activations_are_unsigned_and_weights_per_channel(exported, digits, tmp_path):
+    run_quantize(exported, digits, tmp_path)
+    graph = onnx.load(tmp_path / "model.onnx").graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    zero_points = {
+        node.input[2]: constants[node.input[2]].data_type for node in graph.node if node.op_type == "QuantizeLinear"
+    }
+    assert set(zero_points.values()) == {onnx.TensorProto.UINT8}
+    kernels = [
+        tensor for tensor in constants.values() if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) == 4
+    ]
+    scales = [tensor for name, tensor in constants.items() if name.endswith("_scale") and tensor.dims]
+    assert len(kernels) == 2
+    assert {32, 64} <= {tensor.dims[0] for tensor in scales}
+
+
+def test_calibration_takes_training_images_alone_and_repeats(digits):
+    data = PreparedDataset.open(digits)
+    first, again, other = (calibration_images(data, 50, seed) for seed in (0, 0, 1))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+    train = {image.tobytes() for image in data.read(data.rows("train"))}
+    assert all(image.tobytes() in train for image in first)
+
+
+def test_calibration_reader_gives_every_image_once():
+    reader, seen = CalibrationImages(np.arange(130, dtype=np.uint8).reshape(130, 1, 1, 1)), []
+    while (batch := reader.get_next()) is not None:
+        seen.extend(batch["images"].ravel())
+    assert seen == list(range(130))
