@@ -1,0 +1,1 @@
+"""Inline SVG pictures, drawn by hand: pure functions from numbers to markup."""

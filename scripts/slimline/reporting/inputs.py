@@ -1,0 +1,115 @@
+"""The files behind a page, and what they say once read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from slimline.evaluation.record_base import read_record
+from slimline.evaluation.records import LatencyRecord, Metrics, VariantRecord
+from slimline.reporting.answers import VariantAnswers, read_answers
+from slimline.reporting.records import (
+    Audit,
+    ExperimentPlan,
+    Export,
+    History,
+    Job,
+    Manifest,
+    Stats,
+    read_history,
+)
+
+DENSE = "dense"
+Pair = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """Files of one variant and seed; those of training are None where the variant is not trained."""
+
+    variant: str
+    seed: int
+    predictions: Path
+    latency: Path
+    export: Path
+    history: Path | None = None
+    job: Path | None = None
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """All files of an experiment that the page is made of."""
+
+    metrics: Path
+    plan: Path
+    stats: Path
+    audit: Path
+    manifest: Path
+    runs: tuple[RunFiles, ...]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the files say: everything that sections are made of."""
+
+    metrics: Metrics
+    plan: ExperimentPlan
+    stats: Stats
+    audit: Audit
+    manifest: Manifest
+    histories: Mapping[Pair, History]
+    jobs: Mapping[Pair, Job]
+    latencies: Mapping[Pair, LatencyRecord]
+    exports: Mapping[Pair, Export]
+    answers: Mapping[str, VariantAnswers]
+
+    @property
+    def dense(self) -> VariantRecord:
+        """The reference."""
+        return self.metrics.variants[0]
+
+    @property
+    def compressed(self) -> list[VariantRecord]:
+        """All variants but the reference, in the order of the config."""
+        return self.metrics.variants[1:]
+
+    def variant(self, name: str) -> VariantRecord:
+        """The record of a variant by its name."""
+        return next(record for record in self.metrics.variants if record.variant == name)
+
+    @property
+    def shown(self) -> VariantRecord:
+        """The variant whose errors are shown: the recommended one, else the most accurate compressed one."""
+        if self.metrics.verdict.recommended is not None:
+            return self.variant(self.metrics.verdict.recommended)
+        return max(self.compressed, key=lambda record: record.accuracy_mean, default=self.dense)
+
+
+def read_evidence(inputs: ReportInputs) -> Evidence:
+    """Reads every file once.
+
+    Raises:
+        SlimlineError: a file is absent or not of the form that its contract says.
+    """
+    return Evidence(
+        metrics=read_record(inputs.metrics, Metrics),
+        plan=read_record(inputs.plan, ExperimentPlan),
+        stats=read_record(inputs.stats, Stats),
+        audit=read_record(inputs.audit, Audit),
+        manifest=read_record(inputs.manifest, Manifest),
+        histories={_pair(run): read_history(run.history) for run in inputs.runs if run.history},
+        jobs={_pair(run): read_record(run.job, Job) for run in inputs.runs if run.job},
+        latencies={_pair(run): read_record(run.latency, LatencyRecord) for run in inputs.runs},
+        exports={_pair(run): read_record(run.export, Export) for run in inputs.runs},
+        answers=_answers(inputs.runs),
+    )
+
+
+def _pair(run: RunFiles) -> Pair:
+    return run.variant, run.seed
+
+
+def _answers(runs: Sequence[RunFiles]) -> dict[str, VariantAnswers]:
+    variants = dict.fromkeys(run.variant for run in runs)
+    return {name: read_answers([run.predictions for run in runs if run.variant == name]) for name in variants}

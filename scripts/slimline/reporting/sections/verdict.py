@@ -1,0 +1,170 @@
+"""What to ship and why, how each variant stands to the gate, and what nobody tested."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from slimline.evaluation.records import GateCheck, VariantRecord
+from slimline.reporting.charts.forest import ForestRow, forest_chart
+from slimline.reporting.format import (
+    fixed,
+    milliseconds,
+    percent,
+    percent_interval,
+    plural,
+    points_interval,
+    points_with_unit,
+    ratio,
+    sentence_list,
+    share_digits,
+    size,
+)
+from slimline.reporting.inputs import Evidence
+from slimline.reporting.sections.comparison import origin
+from slimline.reporting.view import (
+    STATUS_WORDS,
+    Answer,
+    Block,
+    Cell,
+    Column,
+    Figure,
+    Figures,
+    Lists,
+    Notice,
+    NotMeasured,
+    Section,
+    Table,
+    Tile,
+    csv_download,
+)
+
+CRITERIA = {
+    "accuracy_drop": "loss of accuracy",
+    "latency_ratio": "p50 latency, multiple of dense",
+    "size_ratio": "file size, multiple of dense",
+}
+
+
+def verdict_section(evidence: Evidence, notices: Sequence[Notice]) -> Section:
+    """The first section: everything else on the page is its footnote."""
+    answer = _answer(evidence, notices)
+    if evidence.compressed:
+        gate: list[Block] = [_gate_table(evidence), Figures([_forest(evidence)])]
+    else:
+        gate = [NotMeasured("Gate", "the config declares no compressed variants to hold against it")]
+    verdict = evidence.metrics.verdict
+    lists = Lists([("Why", verdict.reasons), ("Not tested", verdict.not_tested)])
+    return Section("verdict", "Verdict", "", [answer, *gate, lists])
+
+
+def _answer(evidence: Evidence, notices: Sequence[Notice]) -> Answer:
+    verdict = evidence.metrics.verdict
+    recommended = None if verdict.recommended is None else evidence.variant(verdict.recommended)
+    return Answer(
+        recommended=verdict.recommended,
+        status="fail" if recommended is None else recommended.status,
+        headline=verdict.headline,
+        tiles=[] if recommended is None else _tiles(recommended),
+        notice_counts=_notice_counts(notices),
+    )
+
+
+def _notice_counts(notices: Sequence[Notice]) -> str:
+    counts = Counter[str](notice.severity for notice in notices)
+    words = (("error", "error"), ("warning", "warning"), ("info", "note"))
+    return sentence_list(plural(counts[key], word) for key, word in words if counts[key])
+
+
+def _tiles(record: VariantRecord) -> list[Tile]:
+    digits = share_digits(record.n_test)
+    interval = percent_interval(record.accuracy_ci_low, record.accuracy_ci_high, digits)
+    tiles = [Tile("accuracy", percent(record.accuracy_mean, digits), interval)]
+    if record.accuracy_delta is not None:
+        tiles.append(Tile("against dense", points_with_unit(record.accuracy_delta), _delta_interval(record)))
+    size_note = "" if record.parent is None else f"{ratio(record.size_ratio)} dense"
+    latency_note = "" if record.parent is None else f"{ratio(record.latency_ratio)} dense"
+    return [
+        *tiles,
+        Tile("file size", size(record.size_bytes), size_note),
+        Tile("latency p50", milliseconds(record.latency_p50_ms), latency_note),
+    ]
+
+
+def _delta_interval(record: VariantRecord) -> str:
+    low, high = record.accuracy_delta_ci_low, record.accuracy_delta_ci_high
+    return "" if low is None or high is None else points_interval(low, high)
+
+
+def _gate_table(evidence: Evidence) -> Table:
+    checks = evidence.compressed[0].gate
+    columns = [Column("variant", numeric=False), Column("verdict", numeric=False)]
+    columns += [Column(f"{CRITERIA[check.criterion]}, at most {_limit(check)}", numeric=False) for check in checks]
+    rows = [
+        [
+            Cell(record.variant, note=origin(record)),
+            Cell(status=record.status, value=record.status),
+            *(_check_cell(check) for check in record.gate),
+        ]
+        for record in evidence.compressed
+    ]
+    level = fixed(100 * evidence.metrics.confidence, 0)
+    return Table(
+        "gate",
+        "Gate: limits declared before anything ran",
+        columns,
+        rows,
+        note=(
+            f"A loss of accuracy is a PASS where its whole {level} % interval is within the limit, a FAIL where the "
+            "loss itself is beyond it, and else INCONCLUSIVE: to see no loss is not to see that there is none."
+        ),
+        marked_row=evidence.metrics.verdict.recommended,
+    )
+
+
+def _limit(check: GateCheck) -> str:
+    return f"{fixed(100 * check.limit, 2)} points" if check.criterion == "accuracy_drop" else ratio(check.limit)
+
+
+def _check_cell(check: GateCheck) -> Cell:
+    if check.criterion != "accuracy_drop":
+        return Cell(ratio(check.value), check.value, status=check.status)
+    low, high = check.ci_low, check.ci_high
+    interval = "" if low is None or high is None else percent_interval(low, high, 2)
+    text = f"{fixed(100 * check.value, 2)} {interval}".strip()
+    return Cell(text, check.value, note=_what_would_settle(check), status=check.status)
+
+
+def _what_would_settle(check: GateCheck) -> str:
+    ways = []
+    if check.items_needed is not None:
+        ways.append(f"{fixed(check.items_needed, 0)} test images")
+    if check.seeds_needed is not None:
+        ways.append(plural(check.seeds_needed, "seed"))
+    return f"about {' or '.join(ways)} would settle it" if ways else ""
+
+
+def _forest(evidence: Evidence) -> Figure:
+    rows, data = [], []
+    for record in evidence.compressed:
+        value, low, high = record.accuracy_delta, record.accuracy_delta_ci_low, record.accuracy_delta_ci_high
+        if value is None or low is None or high is None:
+            continue
+        check = next((check for check in record.gate if check.criterion == "accuracy_drop"), None)
+        status = check.status if check else "reference"
+        rows.append(ForestRow(record.variant, value, low, high, STATUS_WORDS[status], status))
+        data.append((record.variant, value, low, high, status))
+    margin = next(check.limit for check in evidence.compressed[0].gate if check.criterion == "accuracy_drop")
+    svg = forest_chart(
+        "chart-forest",
+        rows,
+        margin,
+        "Accuracy of each variant minus that of dense",
+        "; ".join(f"{row.name} {points_interval(row.low, row.high)}: {row.reading}" for row in rows) + ".",
+    )
+    caption = (
+        "Difference of accuracy to dense, averaged over seeds, with its paired interval. To pass, all of the interval "
+        f"has to lie right of the dashed line, the {fixed(100 * margin, 2)} points that the gate allows to lose."
+    )
+    header = ("variant", "accuracy_delta", "ci_low", "ci_high", "status")
+    return Figure(svg, caption, csv_download("accuracy-against-dense.csv", header, data))
