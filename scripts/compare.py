@@ -26,7 +26,7 @@ def _compare() -> None:
             seeds=experiment.train.seeds,
             manifest=Path(files.manifest),
             stats=Path(files.stats),
-            lock=Path(files.lock) if "lock" in files.keys() else None,
+            lock=Path(snakemake.scriptdir).parent / "requirements.lock",
             command=params.command,
         ),
         metrics_csv=Path(snakemake.output.csv),

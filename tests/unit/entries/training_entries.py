@@ -4,9 +4,10 @@ import json
 import os
 import signal
 import threading
+from pathlib import Path
 
 from slimline.errors import SlimlineError
-from slimline.files import replacing_folder, write_json
+from slimline.files import replacing_folder, write_json, write_text
 from slimline.training.spec import HISTORY_FILE, RESULT_FOLDER, SUMMARY_FILE
 
 
@@ -44,9 +45,7 @@ def fail_once(spec, folder):
 
 def wait_for_ever(spec, folder):
     """Says that it is up; ends when the file `go.json` appears in the working directory."""
-    with open(f"up-{os.environ['RANK']}.tmp", "w") as file:
-        file.write(str(os.getpid()))
-    os.replace(f"up-{os.environ['RANK']}.tmp", f"up-{os.environ['RANK']}")
-    while not os.path.exists("go.json"):
+    write_text(Path(f"up-{os.environ['RANK']}"), str(os.getpid()))
+    while not Path("go.json").exists():
         os.sched_yield()
     succeed(spec, folder)
