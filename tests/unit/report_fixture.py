@@ -33,6 +33,7 @@ from slimline.evaluation.summary import Export, Measured, Study, make_row, summa
 from slimline.files import sha256_json, write_json, write_text
 from slimline.reporting.inputs import ReportInputs, RunFiles
 
+SOURCE = "https://example.org/digits.csv.gz"
 CPU = "AMD EPYC 9354 32-Core Processor"
 
 
@@ -210,7 +211,8 @@ def write_experiment(root: Path, scenario: Scenario) -> ReportInputs:
     write_json(inputs.plan, _plan(experiment, scenario))
     write_json(inputs.stats, _stats(scenario, labels))
     write_json(inputs.audit, _audit(scenario))
-    write_json(inputs.manifest, {"format": 1, "dataset": scenario.dataset, "files": _sources()})
+    sources = [source | {"source": SOURCE} for source in _sources()]
+    write_json(inputs.manifest, {"format": 1, "dataset": scenario.dataset, "files": sources})
     return inputs
 
 

@@ -63,8 +63,10 @@ def read_answers(paths: Sequence[Path]) -> VariantAnswers:
     Raises:
         SlimlineError: a file cannot be read, or the files differ in their test images.
     """
-    first, *others = [read_predictions(path) for path in paths]
-    for path, other in zip(paths[1:], others, strict=True):
+    first = read_predictions(paths[0])
+    predicted = [top1(first.logits)]
+    for path in paths[1:]:  # one file at a time, since logits are large and answers small
+        other = read_predictions(path)
         if other.sample_ids != first.sample_ids or not np.array_equal(other.labels, first.labels):
             raise SlimlineError(
                 "Two seeds of a variant answered different test images.",
@@ -72,5 +74,5 @@ def read_answers(paths: Sequence[Path]) -> VariantAnswers:
                 expected=f"those of {paths[0]}, in the same order",
                 next_step=f"delete both and run snakemake again: rm '{paths[0]}' '{path}'",
             )
-    predicted = np.stack([top1(predictions.logits) for predictions in (first, *others)])
-    return VariantAnswers(first.labels, predicted, first.logits.shape[1])
+        predicted.append(top1(other.logits))
+    return VariantAnswers(first.labels, np.stack(predicted), first.logits.shape[1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 
 NBSP = "\u00a0"
 MINUS = "\u2212"
@@ -132,11 +132,12 @@ def megabytes(value_mb: float) -> str:
 
 
 def moment(text: str) -> str:
-    """An ISO 8601 time as `2025-01-31 14:05 UTC`; anything else is left as it is."""
+    """An ISO 8601 time as `2025-01-31 14:05 UTC`, which it is taken for if it names no zone; other text as it is."""
     try:
-        return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M UTC")
+        time = datetime.fromisoformat(text)
     except ValueError:
         return text
+    return (time.astimezone(UTC) if time.tzinfo else time).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def shorten(text: str, length: int) -> str:

@@ -37,6 +37,26 @@ class RunFiles:
     job: Path | None = None
 
 
+def pair_files(
+    pairs: Sequence[Pair],
+    predictions: Sequence[str],
+    latency: Sequence[str],
+    exports: Sequence[str],
+    training_pairs: Sequence[Pair],
+    histories: Sequence[str],
+    jobs: Sequence[str],
+) -> tuple[RunFiles, ...]:
+    """The files of each (variant, seed): the first lists are in the order of `pairs`, the last of `training_pairs`."""
+    trained = {
+        (variant, seed): (Path(history), Path(job))
+        for (variant, seed), history, job in zip(training_pairs, histories, jobs, strict=True)
+    }
+    return tuple(
+        RunFiles(variant, seed, Path(predicted), Path(timed), Path(exported), *trained.get((variant, seed), ()))
+        for (variant, seed), predicted, timed, exported in zip(pairs, predictions, latency, exports, strict=True)
+    )
+
+
 @dataclass(frozen=True)
 class ReportInputs:
     """All files of an experiment that the page is made of."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from slimline.errors import SlimlineError
 
@@ -177,11 +177,10 @@ class Export(Excerpt):
 
 
 class SourceFile(Excerpt):
-    """A downloaded or embedded source of the dataset."""
+    """A file that the dataset is made of, and where it comes from; checksums are in the provenance."""
 
-    file: str
-    sha256: str | None = None
-    size_bytes: int | None = None
+    size_bytes: int
+    source: str | None = None
 
 
 class Manifest(Excerpt):
@@ -193,7 +192,6 @@ class Manifest(Excerpt):
 class Epoch(Excerpt):
     """Figures of one epoch, counted from 0."""
 
-    kind: Literal["epoch"]
     epoch: int
     train_loss: float
     train_accuracy: float
@@ -204,17 +202,10 @@ class Epoch(Excerpt):
 class Resume(Excerpt):
     """A checkpoint from which a run went on."""
 
-    kind: Literal["resume"]
     epoch: float
 
 
-class OtherEvent(Excerpt):
-    """A line of another kind, which the page does not show."""
-
-    kind: str
-
-
-Event = TypeAdapter[Any](Annotated[Epoch | Resume | OtherEvent, Field(union_mode="left_to_right")])
+EVENTS: dict[str, type[Epoch] | type[Resume]] = {"epoch": Epoch, "resume": Resume}
 
 
 class History(BaseModel):
@@ -250,10 +241,13 @@ def _lines(path: Path) -> list[str]:
         raise SlimlineError("A file that an earlier step writes is not there.", where=str(path)) from None
 
 
-def _event(path: Path, number: int, line: str) -> Any:
+def _event(path: Path, number: int, line: str) -> Epoch | Resume | None:
+    """What a line says; None where it is of a kind that the page does not show."""
     try:
-        return Event.validate_python(json.loads(line))
-    except (ValidationError, ValueError) as error:
+        content = json.loads(line)
+        model = EVENTS.get(content["kind"])
+        return None if model is None else model.model_validate(content)
+    except (ValueError, TypeError, KeyError) as error:
         raise SlimlineError(
             "A line of a training history cannot be read.",
             where=f"{path}, line {number}",

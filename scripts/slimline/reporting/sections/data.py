@@ -14,9 +14,10 @@ from slimline.reporting.format import (
     plural,
     sentence_list,
     significant,
+    size,
 )
 from slimline.reporting.inputs import Evidence
-from slimline.reporting.records import Stats
+from slimline.reporting.records import Manifest, Stats
 from slimline.reporting.view import (
     Block,
     Cell,
@@ -36,6 +37,7 @@ MOST_CLASSES_IN_TABLE = 20
 LISTED_EXCLUDED = 20
 NAMED_CLASSES = 5
 NAMED_REASONS = 3
+NAMED_SOURCES = 4
 
 
 def data_section(evidence: Evidence) -> Section:
@@ -54,6 +56,7 @@ def _facts(evidence: Evidence) -> list[Fact]:
     duplicates = audit.duplicates
     return [
         Fact("Dataset", stats.dataset),
+        Fact("Source", _source(evidence.manifest)),
         Fact(
             "Images",
             f"{count(total)}: {count(stats.n_train)} train, {count(stats.n_validation)} validation, "
@@ -73,6 +76,13 @@ def _facts(evidence: Evidence) -> list[Fact]:
             f"{count(len(audit.leakage))} in both train and test",
         ),
     ]
+
+
+def _source(manifest: Manifest) -> str:
+    total = size(sum(file.size_bytes for file in manifest.files))
+    sources = list(dict.fromkeys(file.source for file in manifest.files if file.source))
+    origin = first_few(sources, NAMED_SOURCES) if sources else "a folder of the user's"
+    return f"{plural(len(manifest.files), 'file')}, {total}, from {origin}"
 
 
 def _per_channel(values: list[float]) -> str:

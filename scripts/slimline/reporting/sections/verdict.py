@@ -132,16 +132,16 @@ def _check_cell(check: GateCheck) -> Cell:
     low, high = check.ci_low, check.ci_high
     interval = "" if low is None or high is None else percent_interval(low, high, 2)
     text = f"{fixed(100 * check.value, 2)} {interval}".strip()
-    return Cell(text, check.value, note=_what_would_settle(check), status=check.status)
+    return Cell(text, check.value, note=_even_chance(check), status=check.status)
 
 
-def _what_would_settle(check: GateCheck) -> str:
+def _even_chance(check: GateCheck) -> str:
     ways = []
     if check.items_needed is not None:
         ways.append(f"{fixed(check.items_needed, 0)} test images")
     if check.seeds_needed is not None:
         ways.append(plural(check.seeds_needed, "seed"))
-    return f"about {' or '.join(ways)} would settle it" if ways else ""
+    return f"an even chance to pass takes about {' or '.join(ways)}" if ways else ""
 
 
 def _forest(evidence: Evidence) -> Figure:
