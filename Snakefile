@@ -37,7 +37,9 @@ include: "workflow/rules/targets.smk"
 
 
 if workflow.is_main_process:
-    announce()
+    options = command_line()
+    take_over(options)
+    announce(options.executor or "local")
 
 
 onsuccess:

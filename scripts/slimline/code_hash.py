@@ -44,6 +44,7 @@ def reachable_files(source: Path) -> set[Path]:
         if file not in found:
             found.add(file)
             waiting.extend(_imported_files(file))
+            found.update(_data_files(file.parent))
     return found
 
 
@@ -66,6 +67,15 @@ def _imported_modules(tree: ast.AST) -> Iterator[str]:
             isinstance(node, ast.Constant) and isinstance(node.value, str) and (entry := ENTRY_POINT.match(node.value))
         ):
             yield entry[1]
+
+
+@cache
+def _data_files(folder: Path) -> tuple[Path, ...]:
+    """Templates and the like that lie with the modules of a room."""
+    if folder == LIBRARY or LIBRARY not in folder.parents:
+        return ()
+    files = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return tuple(path for path in files if path.suffix != ".py")
 
 
 @cache

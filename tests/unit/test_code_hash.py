@@ -49,7 +49,13 @@ def test_the_digest_follows_the_content_of_what_is_reached(tmp_path, monkeypatch
         before = digest(script)
         append(tmp_path / "slimline/reporting/page.py")
         assert digest(script) == before
+        append(tmp_path / "slimline/reporting/templates/report.css")
+        assert digest(script) == before
         append(tmp_path / "slimline/evaluation/predictions.py")
+        assert digest(script) != before
+        shutil.copy(SCRIPTS / "report.py", script)
+        before = digest(script)
+        append(tmp_path / "slimline/reporting/templates/report.css")
         assert digest(script) != before
     finally:
         forget()
@@ -67,3 +73,4 @@ def append(path: Path) -> None:
 def forget() -> None:
     module._module_file.cache_clear()
     module._imported_files.cache_clear()
+    module._data_files.cache_clear()

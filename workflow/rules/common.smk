@@ -12,6 +12,7 @@ from slimline.config.load import load_cluster, load_experiment
 from slimline.config.recipes import recipe_for
 from slimline.data.identity import dataset_id, prepared_id, source_fingerprint
 from slimline.errors import SlimlineError
+from slimline.launch.stale_lock import note_owner, remove_stale_locks
 
 BASE = Path(workflow.basedir)
 
@@ -97,10 +98,22 @@ def training_threads(wildcards):
     return 1 if CLUSTER.executor == "slurm" else CLUSTER.cpus_per_task * EXPERIMENT.train.ranks
 
 
-def announce():
+def command_line():
+    """The options of this run, those of profiles among them."""
+    with contextlib.redirect_stderr(io.StringIO()):  # Snakemake has announced the profiles already
+        return parse_args(sys.argv[1:])[1]
+
+
+def take_over(options):
+    """Frees the working directory from the lock of a run that was killed, and notes that this one is here."""
+    if remove_stale_locks():
+        print("slimline: the run before this one was killed; its lock is removed.", file=sys.stderr)
+    if not options.dryrun:
+        note_owner()
+
+
+def announce(executor):
     """Says where things will run, since a misspelt workflow profile is silently ignored."""
-    with contextlib.redirect_stderr(io.StringIO()):  # it would announce the profiles a second time
-        executor = parse_args(sys.argv[1:])[1].executor or "local"
     print(
         f"slimline: experiment {EXPERIMENT.experiment}: {len(EXPERIMENT.variant_names)} variants, {len(SEEDS)} seeds. "
         f"Training jobs go to cluster {CLUSTER.name} ({CLUSTER.executor}), other rules to executor {executor}.",

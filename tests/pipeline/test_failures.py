@@ -1,0 +1,71 @@
+"""What users do wrong, and what happens to them."""
+
+import os
+import signal
+import subprocess
+
+import pandas as pd
+import pytest
+
+pytestmark = pytest.mark.pipeline
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "empty"),
+        (b"- a\n- b\n", "got"),
+        (b"experiment: x\n  dataset: [\n", "line"),
+        (b"experiment: digits\ndatasets: {name: digits}\n", "dataset"),
+        (b"experiment: digits\ndataset: {name: digits}\nmodel: {name: resnt18}\ntrain: {epochs: 0}\n", "resnet18"),
+    ],
+)
+def test_a_bad_config_is_one_clear_screen(clone, content, expected):
+    (clone.folder / "bad.yaml").write_bytes(content)
+    (clone.folder / "config/config.yaml").write_bytes(content)
+    for arguments in (["--configfile", "bad.yaml"], []):
+        result = clone.snakemake("--dry-run", *arguments, check=False)
+        assert result.returncode != 0
+        assert "Traceback" not in result.stdout
+        if not arguments:
+            assert expected in result.stdout
+            assert "Nothing was run" in result.stdout or "next:" in result.stdout
+
+
+def test_a_mistake_that_shows_only_in_a_rule_is_one_clear_screen(clone, tiny):
+    config = clone.write_config("missing", **(tiny | {"dataset": {"name": "cifar10"}}))
+    result = clone.snakemake("--cores", 1, *config, check=False, SLIMLINE_MIRROR=str(clone.folder / "nowhere"))
+    assert result.returncode != 0
+    assert "slimline: download (cifar10) stopped." in result.stdout
+    assert "cifar-10-binary.tar.gz" in result.stdout
+    assert "Traceback" not in result.stdout
+
+
+@pytest.mark.parametrize("when", ["rule train:", "rule prune:", "rule export:", "rule predict:"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_anywhere_and_run_again_the_accuracies_are_the_same(clone, tiny, reference, when, number):
+    config = clone.write_config("tiny", **tiny)
+    process = subprocess.Popen(
+        clone.command("--cores", 2, *config), cwd=clone.folder, env=clone.environment(), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    for line in process.stdout:
+        if when in line:
+            os.killpg(process.pid, number)
+            break
+    process.stdout.read()
+    assert process.wait() != 0
+    clone.snakemake("--unlock", *config)
+    clone.snakemake("--cores", 2, *config)
+    assert accuracies(clone).equals(reference)
+
+
+@pytest.fixture(scope="module")
+def reference(unbroken):
+    return accuracies(unbroken)
+
+
+def accuracies(clone):
+    metrics = pd.read_csv(clone.folder / "results/tiny/metrics.csv")
+    return metrics[["variant", "seed", "n_test", "accuracy", "accuracy_ci_low", "accuracy_ci_high"]]
