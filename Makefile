@@ -14,7 +14,7 @@ READY_TO_TEST := .venv/.ready-to-test
 SOURCES := scripts tests
 RULES := Snakefile workflow/rules
 
-.PHONY: help run report test check lint format types unit pipeline docs lock clean
+.PHONY: help run test check lint format types unit pipeline bench docs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 18
@@ -45,6 +45,9 @@ unit: $(READY_TO_TEST) ## fast tests of functions
 
 pipeline: $(READY_TO_TEST) ## tests that run real Snakemake on small real data
 	@$(BIN)/pytest tests/pipeline
+
+bench: $(READY_TO_TEST) ## benchmarks: speed against limits and peers
+	@$(BIN)/pytest tests/benchmarks -s
 
 docs: $(READY_TO_TEST) ## write the generated parts of the documentation again
 	@$(BIN)/python -m slimline.config.document

@@ -8,8 +8,25 @@ import pytest
 
 pytestmark = pytest.mark.pipeline
 
-COLUMNS = """experiment variant parent seed n_test accuracy accuracy_ci_low accuracy_ci_high parameters size_bytes macs
-latency_p50_ms latency_p95_ms latency_p99_ms batch_size threads onnx_parity_max_abs""".split()
+COLUMNS = [
+    "experiment",
+    "variant",
+    "parent",
+    "seed",
+    "n_test",
+    "accuracy",
+    "accuracy_ci_low",
+    "accuracy_ci_high",
+    "parameters",
+    "size_bytes",
+    "macs",
+    "latency_p50_ms",
+    "latency_p95_ms",
+    "latency_p99_ms",
+    "batch_size",
+    "threads",
+    "onnx_parity_max_abs",
+]
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +51,9 @@ def test_the_figures_are_as_good_as_promised(metrics):
     in_float = metrics[~metrics.variant.str.contains("int8")]
     assert (in_float.onnx_parity_max_abs <= 1e-4).all()
     assert ((metrics.accuracy_ci_low <= metrics.accuracy) & (metrics.accuracy <= metrics.accuracy_ci_high)).all()
-    assert ((metrics.latency_p50_ms <= metrics.latency_p95_ms) & (metrics.latency_p95_ms <= metrics.latency_p99_ms)).all()
+    assert (
+        (metrics.latency_p50_ms <= metrics.latency_p95_ms) & (metrics.latency_p95_ms <= metrics.latency_p99_ms)
+    ).all()
 
 
 def test_sizes_are_those_of_the_files_that_ship(finished, metrics):

@@ -4,6 +4,7 @@ import pytest
 
 pytestmark = pytest.mark.pipeline
 
+
 @pytest.fixture
 def poison(tmp_path):
     """A folder for the import path in which torch and torchvision refuse to be imported."""

@@ -15,7 +15,11 @@ def edit(clone, file):
 @pytest.mark.parametrize(
     ("file", "first", "untouched"),
     [
-        ("scripts/slimline/evaluation/latency.py", {"latency"}, {"train", "predict", "export", "quantize", "plan_variant"}),
+        (
+            "scripts/slimline/evaluation/latency.py",
+            {"latency"},
+            {"train", "predict", "export", "quantize", "plan_variant"},
+        ),
         ("scripts/slimline/compression/quantize.py", {"quantize"}, {"train", "prune", "export", "preprocess"}),
         ("scripts/slimline/compression/prune.py", {"prune"}, {"train", "distil", "preprocess"}),
         ("scripts/slimline/reporting/page.py", {"report"}, {"compare", "predict", "latency", "train"}),
