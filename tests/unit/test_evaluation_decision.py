@@ -104,7 +104,7 @@ def test_an_error_of_the_timing_itself_is_named():
     rows = [
         make_row(latency_ratio=1.01),
         make_row(seed=1, latency_ratio=0.8),
-        make_row(variant="int8", latency_ratio=3.0),
+        make_row(variant="int8", parent="dense", latency_ratio=3.0),
     ]
     remarks = verdict(make_variant(), rows=rows).reasons
     assert any("Dense timed against itself came out 1.25x faster" in remark for remark in remarks)

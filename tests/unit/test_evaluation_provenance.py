@@ -17,27 +17,29 @@ def write_manifest(path, files):
     return path
 
 
-def collect(tmp_path, files, lock=None):
+def collect(tmp_path, files):
     stats = write_prepared(tmp_path / "prepared") / "stats.json"
     manifest = write_manifest(tmp_path / "download.json", files)
-    return collect_provenance(make_experiment(), [0, 1], manifest, stats, lock, "snakemake --cores 2")
+    return collect_provenance(
+        make_experiment(), [0, 1], manifest, stats, tmp_path / "requirements.lock", "snakemake --cores 2"
+    )
 
 
 def test_everything_is_collected(tmp_path):
-    (tmp_path / "uv.lock").write_text("locked")
+    (tmp_path / "requirements.lock").write_text("locked")
     file = {"file": "images.gz", "sha256": "e" * 64, "size_bytes": 12, "source": "https://example.org/images.gz"}
-    record = collect(tmp_path, [file], tmp_path / "uv.lock")
+    record = collect(tmp_path, [file])
     assert record.command == "snakemake --cores 2"
     assert record.data.files[0].model_dump() == {"file": "images.gz", "sha256": "e" * 64, "size_bytes": 12}
     assert record.data.split_sha256["test"] == "c" * 64
-    assert record.lock_sha256 == sha256_file(tmp_path / "uv.lock")
+    assert record.lock_sha256 == sha256_file(tmp_path / "requirements.lock")
     assert record.config["variants"]["pruned"]["from"] == "dense"
     assert record.created_utc.endswith("+00:00")
     assert record.device
 
 
 def test_no_lock_file_is_no_digest(tmp_path):
-    assert collect(tmp_path, [], tmp_path / "absent.lock").lock_sha256 is None
+    assert collect(tmp_path, []).lock_sha256 is None
 
 
 def test_a_folder_of_images_is_one_entry(tmp_path):

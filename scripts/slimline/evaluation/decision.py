@@ -155,25 +155,8 @@ def _what_would_settle(check: GateCheck, variant: VariantRecord) -> str:
 
 def _remarks(findings: Findings) -> list[str]:
     """What a reader should know although no threshold looks at it."""
-    remarks = [remark for variant in findings.variants for remark in _remarks_on(variant)]
-    unquiet = [row for row in findings.rows if abs(row.latency_drift) > DRIFT_WORTH_SAYING]
-    if unquiet:
-        worst = max(unquiet, key=lambda row: abs(row.latency_drift))
-        remarks.append(
-            f"The machine was not quiet: in {len(unquiet)} of {len(findings.rows)} timings the baseline drifted by "
-            f"more than {DRIFT_WORTH_SAYING * 100:g} %, most in {worst.variant}, seed {worst.seed} "
-            f"({worst.latency_drift * 100:+.0f} %). Trust the ratios, not the milliseconds."
-        )
-    repeats = [row.latency_ratio for row in findings.rows if row.variant == findings.variants[0].variant]
-    farthest = max(repeats, key=lambda ratio: abs(math.log(ratio)))
-    if abs(farthest - 1) > ERROR_WORTH_SAYING:
-        remarks.append(
-            f"Dense timed against itself came out {wording.speed(farthest)}: differences in speed up to that are noise."
-        )
-    devices = sorted({row.device for row in findings.rows})
-    if len(devices) > 1:
-        remarks.append(f"Latencies are from different processors ({', '.join(devices)}): compare ratios only.")
-    return remarks
+    on_variants = [remark for variant in findings.variants for remark in _remarks_on(variant)]
+    return [*on_variants, *_remarks_on_timing(findings.rows)]
 
 
 def _remarks_on(variant: VariantRecord) -> list[str]:
@@ -190,6 +173,28 @@ def _remarks_on(variant: VariantRecord) -> list[str]:
             f"{variant.variant}: {wording.percent(variant.tied_share, 2)} of the test images have no single largest "
             "logit and count as wrong; the output may be quantized too coarsely."
         )
+    return remarks
+
+
+def _remarks_on_timing(rows: list[Row]) -> list[str]:
+    remarks = []
+    unquiet = [row for row in rows if abs(row.latency_drift) > DRIFT_WORTH_SAYING]
+    if unquiet:
+        worst = max(unquiet, key=lambda row: abs(row.latency_drift))
+        remarks.append(
+            f"The machine was not quiet: in {len(unquiet)} of {len(rows)} timings the baseline drifted by more than "
+            f"{DRIFT_WORTH_SAYING * 100:g} %, most in {worst.variant}, seed {worst.seed} "
+            f"({worst.latency_drift * 100:+.0f} %). Trust the ratios, not the milliseconds."
+        )
+    repeats = [row.latency_ratio for row in rows if row.parent is None]
+    farthest = max(repeats, key=lambda ratio: abs(math.log(ratio)))
+    if abs(farthest - 1) > ERROR_WORTH_SAYING:
+        remarks.append(
+            f"Dense timed against itself came out {wording.speed(farthest)}: differences in speed up to that are noise."
+        )
+    devices = sorted({row.device for row in rows})
+    if len(devices) > 1:
+        remarks.append(f"Latencies are from different processors ({', '.join(devices)}): compare ratios only.")
     return remarks
 
 

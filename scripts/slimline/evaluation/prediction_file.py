@@ -51,9 +51,7 @@ def read_predictions(path: Path) -> Predictions:
         SlimlineError: the file is absent, damaged, of another form, or its rows differ in their number of classes.
     """
     try:
-        # `read_table` would take a folder named `a=b` on the way for a column.
-        with pq.ParquetFile(path) as file:
-            table = file.read()
+        table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
         raise SlimlineError(
             "A predictions file cannot be read.",

@@ -47,7 +47,7 @@ class _Manifest(BaseModel):
 
 
 def collect_provenance(
-    config: ExperimentConfig, seeds: Sequence[int], manifest: Path, stats: Path, lock: Path | None, command: str
+    config: ExperimentConfig, seeds: Sequence[int], manifest: Path, stats: Path, lock: Path, command: str
 ) -> Provenance:
     """What it takes to run the experiment again.
 
@@ -56,7 +56,7 @@ def collect_provenance(
         seeds: seeds of the models.
         manifest: `download.json` of the dataset.
         stats: `stats.json` of the prepared dataset.
-        lock: the lock file of the environment; None or absent where there is none.
+        lock: the lock file of the environment, which may be absent.
         command: command line of the workflow.
     """
     downloaded = read_record(manifest, _Manifest)
@@ -76,7 +76,7 @@ def collect_provenance(
             split_sha256=read_json(stats)["split_sha256"],
         ),
         seeds=list(seeds),
-        lock_sha256=sha256_file(lock) if lock is not None and lock.is_file() else None,
+        lock_sha256=sha256_file(lock) if lock.is_file() else None,
         config=config.resolved(),
     )
 
