@@ -9,24 +9,10 @@ import pytest
 pytestmark = pytest.mark.pipeline
 
 COLUMNS = [
-    "experiment",
-    "variant",
-    "parent",
-    "seed",
-    "n_test",
-    "accuracy",
-    "accuracy_ci_low",
-    "accuracy_ci_high",
-    "parameters",
-    "size_bytes",
-    "macs",
-    "latency_p50_ms",
-    "latency_p95_ms",
-    "latency_p99_ms",
-    "batch_size",
-    "threads",
-    "onnx_parity_max_abs",
-]
+    "experiment", "variant", "parent", "seed", "n_test", "accuracy",
+    "accuracy_ci_low", "accuracy_ci_high", "parameters", "size_bytes", "macs", "latency_p50_ms",
+    "latency_p95_ms", "latency_p99_ms", "batch_size", "threads", "onnx_parity_max_abs",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
