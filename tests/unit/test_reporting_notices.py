@@ -72,7 +72,6 @@ def test_notices_are_plain_text(notices):
 
 def job(**changes):
     values = {
-        "executor": "slurm",
         "ranks": 2,
         "threads_per_rank": 3,
         "precision": "fp32",
@@ -93,7 +92,6 @@ def attempt(state, minutes):
 def plan(tasks_per_node):
     return Plan(
         variant="dense",
-        step="train",
         parallelism="ddp",
         nodes=1,
         tasks_per_node=tasks_per_node,
@@ -105,7 +103,6 @@ def plan(tasks_per_node):
         memory_mb=1000,
         time_min=20,
         cost_cpu_h=1.0,
-        cost_gpu_h=0.0,
     )
 
 

@@ -339,6 +339,31 @@ def test_resumed_trainings_are_marked(trees):
     assert not [e for e in section(trees["five"], "training").walk() if "resume-mark" in e.classes]
 
 
+def test_where_nothing_is_recommended_the_most_accurate_compressed_variant_is_shown(written, tmp_path):
+    inputs, _ = written["five"]
+    metrics = read_json(inputs.metrics)
+    metrics["verdict"] |= {"recommended": None, "headline": "Ship nothing: all is lost."}
+    write_json(tmp_path / "metrics.json", metrics)
+    write_report(dataclasses.replace(inputs, metrics=tmp_path / "metrics.json"), tmp_path / "report.html")
+    tree = parse_html((tmp_path / "report.html").read_text(encoding="utf-8"))
+    best = max(metrics["variants"][1:], key=lambda variant: variant["accuracy_mean"])["variant"]
+    assert words(section(tree, "verdict")).startswith("Verdict Recommended: nothing FAIL Ship nothing")
+    assert words(section(tree, "classes")).startswith(f"Errors by class Errors of {best}, the most accurate one")
+
+
+def test_a_variant_that_answers_like_dense_has_no_matrix_of_differences(written, tmp_path):
+    inputs, _ = written["five"]
+    shown = read_json(inputs.metrics)["verdict"]["recommended"]
+    dense = {run.seed: run.predictions for run in inputs.runs if run.variant == "dense"}
+    runs = tuple(
+        dataclasses.replace(run, predictions=dense[run.seed]) if run.variant == shown else run for run in inputs.runs
+    )
+    write_report(dataclasses.replace(inputs, runs=runs), tmp_path / "report.html")
+    tree = parse_html((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "chart-confusion-difference" not in {e.attributes.get("id") for e in tree.all("svg")}
+    assert f"{shown} has the same confusion matrix as dense." in words(section(tree, "classes"))
+
+
 def test_provenance_has_the_commit_the_data_and_the_whole_config(written, trees):
     provenance = read_json(written["five"][0].metrics)["provenance"]
     text = section(trees["five"], "provenance").text

@@ -126,11 +126,6 @@ def hours(value_h: float) -> str:
     return f"{significant(value_h)}{NBSP}h"
 
 
-def megabytes(value_mb: float) -> str:
-    """Memory as the planner and Slurm count it: 512 MB, 12.4 GB."""
-    return with_unit(value_mb * 1e6, BYTE_UNITS)
-
-
 def moment(text: str) -> str:
     """An ISO 8601 time as `2025-01-31 14:05 UTC`, which it is taken for if it names no zone; other text as it is."""
     try:

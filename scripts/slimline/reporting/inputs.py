@@ -20,7 +20,6 @@ from slimline.reporting.records import (
     read_history,
 )
 
-DENSE = "dense"
 Pair = tuple[str, int]
 
 

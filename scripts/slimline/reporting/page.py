@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from slimline.files import write_text
 from slimline.reporting.format import moment, plural
@@ -79,7 +79,7 @@ def render(page: Page) -> str:
     """The page as HTML. Its content security policy admits this style and this script, and nothing from outside."""
     environment = Environment(
         loader=PackageLoader(PACKAGE),
-        autoescape=select_autoescape(default=True, default_for_string=True),
+        autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

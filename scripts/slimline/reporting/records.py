@@ -94,10 +94,9 @@ class Rejected(Excerpt):
 
 
 class Plan(Excerpt):
-    """The planned request of one variant's training jobs, per job unless its seeds are named."""
+    """The planned request of each training job of a variant; memory is that of a node."""
 
     variant: str
-    step: str
     parallelism: str
     nodes: int
     tasks_per_node: int
@@ -109,9 +108,7 @@ class Plan(Excerpt):
     memory_mb: float
     time_min: float
     cost_cpu_h: float
-    cost_gpu_h: float
     rejected: list[Rejected] = []
-    seeds: list[int] = []
 
 
 class ExperimentPlan(Excerpt):
@@ -127,7 +124,6 @@ class ExperimentPlan(Excerpt):
 class Attempt(Excerpt):
     """One try of a training job; times are ISO 8601 in UTC."""
 
-    job_id: str | int | None = None
     state: str | None = None
     started_utc: str | None = None
     ended_utc: str | None = None
@@ -143,7 +139,6 @@ class PlannedResources(Excerpt):
 class Job(Excerpt):
     """`job.json`: the receipt of one training job."""
 
-    executor: str
     attempts: list[Attempt] = []
     ranks: int
     threads_per_rank: int
@@ -158,7 +153,6 @@ class Job(Excerpt):
 class Parity(Excerpt):
     """How far the exported file's logits are from those of the PyTorch model."""
 
-    n_samples: int
     max_abs: float
     tolerance: float | None = None
     argmax_agreement: float
@@ -171,7 +165,6 @@ class Export(Excerpt):
     size_bytes: int
     onnx_sha256: str
     parity: Parity
-    operators: dict[str, int] = {}
     quantized_operators: int = 0
     dtype: str
 

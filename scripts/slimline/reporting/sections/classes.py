@@ -8,7 +8,7 @@ from slimline.reporting.charts.strips import interval_strip
 from slimline.reporting.format import count, fixed, percent_interval, plural, points
 from slimline.reporting.inputs import Evidence
 from slimline.reporting.sections.confusion import Errors, matrices, pairs_table
-from slimline.reporting.view import Block, Cell, Column, NotMeasured, Section, Table, csv_download
+from slimline.reporting.view import Block, Cell, Column, NotMeasured, Paragraph, Section, Table, csv_download
 
 MOST_CLASSES_IN_MATRIX = 20
 LISTED_CLASSES = 20
@@ -27,6 +27,8 @@ def classes_section(evidence: Evidence) -> Section:
     blocks: list[Block] = [matrices(errors)] if len(errors.names) <= MOST_CLASSES_IN_MATRIX else []
     if errors.is_dense:
         blocks.append(NotMeasured("Difference to dense", "the variant shown is dense itself"))
+    elif not errors.differs:
+        blocks.append(Paragraph(f"{errors.variant} has the same confusion matrix as dense."))
     blocks += [_recall_table(errors, evidence.metrics.confidence), pairs_table(errors)]
     return Section("classes", "Errors by class", lead, blocks)
 

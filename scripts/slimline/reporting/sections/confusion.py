@@ -36,10 +36,15 @@ class Errors:
         """Whether there is nothing to compare with."""
         return self.answers is self.dense
 
+    @property
+    def differs(self) -> bool:
+        """Whether the confusion matrix is another one than dense's."""
+        return not np.array_equal(self.confusion, self.reference)
+
 
 def matrices(errors: Errors) -> Figures:
-    """The confusion matrix, and its difference to that of dense."""
-    return Figures([_confusion(errors)] if errors.is_dense else [_confusion(errors), _difference(errors)])
+    """The confusion matrix, and its difference to that of dense where there is one."""
+    return Figures([_confusion(errors), _difference(errors)] if errors.differs else [_confusion(errors)])
 
 
 def _confusion(errors: Errors) -> Figure:
@@ -74,8 +79,8 @@ def _difference(errors: Errors) -> Figure:
     ]
     gained = int(np.trace(difference))
     title = f"{errors.variant} minus dense"
-    change = f"{count(abs(gained))} {'more' if gained > 0 else 'fewer'}" if gained else "as many"
-    description = f"In all, {change} right answers than dense."
+    change = f"{count(abs(gained))} {'more' if gained > 0 else 'fewer'} than" if gained else "as many as"
+    description = f"Right answers in all: {change} dense."
     svg = heat_map("chart-confusion-difference", errors.names, cells, title, description)
     caption = (
         f"{title}, in answers. Orange is worse: an error more, a right answer fewer. Blue is better. {description}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from slimline.reporting.charts.strips import bar_strip
-from slimline.reporting.format import NBSP, TIMES, count, duration, fixed, hours, plural, significant
+from slimline.reporting.format import NBSP, TIMES, count, duration, fixed, hours, percent, plural, significant
 from slimline.reporting.inputs import Evidence
 from slimline.reporting.records import Attempt, Job, Plan
 from slimline.reporting.view import (
@@ -23,6 +23,7 @@ from slimline.reporting.view import (
 )
 
 COMPLETED = "COMPLETED"
+SMALLEST_SHARE = 0.01
 
 
 def cost_section(evidence: Evidence) -> Section:
@@ -31,11 +32,11 @@ def cost_section(evidence: Evidence) -> Section:
     if not evidence.jobs:
         reason = "no training job left a receipt"
         return Section("cost", "Cost and resources", "", [NotMeasured("Cost", reason)])
-    blocks: list[Block | Details] = [Facts(_totals(evidence)), _jobs_table(evidence, plans)]
-    rejected = _rejected(evidence)
-    if rejected is not None:
-        blocks.append(Details("Resource requests that the planner refused", [rejected]))
-    return Section("cost", "Cost and resources", "", blocks)
+    planned: list[Block] = [_plans_table(evidence.plan.plans)]
+    if any(plan.rejected for plan in evidence.plan.plans):
+        planned.append(_rejected_table(evidence.plan.plans))
+    requests = Details("Planned and refused requests", planned)
+    return Section("cost", "Cost and resources", "", [Facts(_totals(evidence)), _jobs_table(evidence, plans), requests])
 
 
 def attempt_seconds(attempt: Attempt) -> float | None:
@@ -176,14 +177,44 @@ def _optional(value: float | None) -> Cell:
 def _share_cell(share: float | None, why_not: str) -> Cell:
     if share is None:
         return Cell(note=f"not measured: {why_not}")
-    return Cell(f"{fixed(100 * share, 0)} %", share, strip=bar_strip(share))
+    text = percent(share, 0) if share >= SMALLEST_SHARE else f"< {percent(SMALLEST_SHARE, 0)}"
+    return Cell(text, share, strip=bar_strip(share))
 
 
-def _rejected(evidence: Evidence) -> Table | None:
+def _plans_table(plans: Sequence[Plan]) -> Table:
+    columns = [
+        Column("variant", numeric=False),
+        Column("parallel", numeric=False),
+        Column(f"nodes {TIMES} ranks {TIMES} cores"),
+        Column("GPUs per node"),
+        Column(f"micro-batch {TIMES} steps"),
+        Column("precision", numeric=False),
+        Column("memory, MB"),
+        Column("limit, min"),
+        Column("CPU-hours"),
+    ]
+    rows = [
+        [
+            Cell(plan.variant),
+            Cell(plan.parallelism),
+            Cell(f"{plan.nodes} {TIMES} {plan.tasks_per_node} {TIMES} {plan.cpus_per_task}"),
+            Cell(count(plan.gpus_per_node)),
+            Cell(f"{plan.micro_batch} {TIMES} {plan.accumulation}"),
+            Cell(plan.precision),
+            Cell(count(plan.memory_mb)),
+            Cell(count(plan.time_min)),
+            Cell(significant(plan.cost_cpu_h)),
+        ]
+        for plan in plans
+    ]
+    return Table("plans", "Planned request of each job", columns, rows)
+
+
+def _rejected_table(plans: Sequence[Plan]) -> Table:
     rows = [
         [Cell(plan.variant), Cell(rejected.option), Cell(rejected.reason)]
-        for plan in evidence.plan.plans
+        for plan in plans
         for rejected in plan.rejected
     ]
     columns = [Column(title, numeric=False) for title in ("variant", "option", "reason")]
-    return Table("rejected", "Refused requests", columns, rows) if rows else None
+    return Table("rejected", "Refused requests", columns, rows)

@@ -171,7 +171,7 @@ def _tight_resources(evidence: Evidence) -> Iterator[Notice]:
         tight = {run_name(*pair): share for pair, share in shares.items() if share is not None and share > NEARLY_FULL}
         if tight:
             most = percent(max(tight.values()), 0)
-            message = f"Up to {most} of the planned {what} was used, so that the next run may be killed"
+            message = f"Up to {most} of the planned {what} was used: a cluster kills jobs that use more"
             yield Notice("warning", "training", f"{message}: {first_few(tight, NAMED)}.")
 
 

@@ -16,8 +16,14 @@ from slimline.reporting.view import (
     Figures,
     Heading,
     NotMeasured,
+    Paragraph,
     Section,
     csv_download,
+)
+
+DISTILLED = (
+    "The training loss is the student's, against its teacher and the labels; the validation loss is the cross-entropy. "
+    "Their levels cannot be compared."
 )
 
 Histories = Mapping[int, History]
@@ -53,8 +59,10 @@ def _blocks(record: VariantRecord, histories: Histories) -> list[Block]:
         _figure(record.variant, "loss", histories, lambda e: e.train_loss, lambda e: e.validation_loss),
         _figure(record.variant, "accuracy", histories, lambda e: e.train_accuracy, lambda e: e.validation_accuracy),
     ]
-    missing = [] if _has_validation(histories) else [_no_validation()]
-    return [heading, Figures(figures), *missing]
+    remarks: list[Block] = [] if _has_validation(histories) else [_no_validation()]
+    if record.step == "distil":
+        remarks.append(Paragraph(DISTILLED))
+    return [heading, Figures(figures), *remarks]
 
 
 def _has_validation(histories: Histories) -> bool:
