@@ -88,7 +88,7 @@ def _speed_and_size(variant: VariantRecord) -> tuple[str, str]:
 
 def _ship(variant: VariantRecord) -> str:
     accuracy = wording.percent(variant.accuracy_mean)
-    caveat = "" if _is_faster(variant) else f" for its size alone, it is {wording.speed(variant.latency_ratio)}"
+    caveat = "" if _is_faster(variant) else " for its size alone"
     return f"Ship {variant.variant}{caveat}: {accuracy} accurate; {_against_dense(variant)}."
 
 
