@@ -29,13 +29,13 @@ check: lint types unit ## the fast part: lint, format, types, unit tests
 lint: $(READY_TO_TEST) ## linters and formatters, changing nothing
 	@$(BIN)/ruff check $(SOURCES)
 	@$(BIN)/ruff format --check $(SOURCES)
-	@$(BIN)/snakefmt --check --quiet $(RULES)
+	@$(BIN)/snakefmt --check $(RULES)
 	@$(BIN)/snakemake --lint
 
 format: $(READY_TO_TEST) ## format everything in place
 	@$(BIN)/ruff check --fix $(SOURCES)
 	@$(BIN)/ruff format $(SOURCES)
-	@$(BIN)/snakefmt --quiet $(RULES)
+	@$(BIN)/snakefmt $(RULES)
 
 types: $(READY_TO_TEST) ## static types
 	@$(BIN)/mypy
