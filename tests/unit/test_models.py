@@ -9,7 +9,7 @@ from slimline.config.variants import PruneConfig
 from slimline.errors import SlimlineError
 from slimline.models.architecture import Architecture
 from slimline.models.artifact import build, load_artifact, save_artifact
-from slimline.models.export import count_macs, count_parameters
+from slimline.models.count import count_macs, count_parameters
 from slimline.models.registry import Normalize
 
 

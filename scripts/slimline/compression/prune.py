@@ -13,6 +13,7 @@ from slimline.config.variants import PruneConfig
 from slimline.errors import SlimlineError
 from slimline.models.architecture import Architecture
 from slimline.models.artifact import load_artifact, with_pruning
+from slimline.models.count import count_parameters
 from slimline.models.dependency import example_images
 from slimline.training.distributed import World
 from slimline.training.job import run_training
@@ -50,7 +51,7 @@ def prune(model: nn.Module, architecture: Architecture, config: PruneConfig) -> 
     Raises:
         SlimlineError: the library cannot prune this network, or there was nothing to remove.
     """
-    before = _count_parameters(model)
+    before = count_parameters(model)
     try:
         pruner = torch_pruning.pruner.BasePruner(
             model,
@@ -67,7 +68,7 @@ def prune(model: nn.Module, architecture: Architecture, config: PruneConfig) -> 
         history = pruner.pruning_history()
     except (RuntimeError, ValueError, AttributeError, KeyError, ZeroDivisionError) as error:
         raise _cannot_prune(architecture, f"{type(error).__name__}: {error}") from error
-    if _count_parameters(model) >= before:
+    if count_parameters(model) >= before:
         raise _cannot_prune(architecture, f"nothing was removed at ratio {config.ratio} and round_to {config.round_to}")
     return with_pruning(architecture, history)
 
@@ -83,10 +84,6 @@ def _last_linear(model: nn.Module) -> nn.Module:
     outputs = [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
     linears = [module for module in outputs if isinstance(module, nn.Linear)]
     return linears[-1] if linears else outputs[-1]
-
-
-def _count_parameters(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def _cannot_prune(architecture: Architecture, reason: str) -> SlimlineError:

@@ -11,12 +11,12 @@ from pathlib import Path
 import onnx
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from slimline.data.prepared import PreparedDataset
 from slimline.errors import SlimlineError
 from slimline.models.architecture import Architecture
 from slimline.models.artifact import load_artifact
+from slimline.models.count import count_macs, count_parameters
 from slimline.models.onnx_file import INPUT, OUTPUT, parity, save_lean, save_reference, write_description
 
 OPSET = 20
@@ -84,15 +84,3 @@ def _to_onnx(model: nn.Module, architecture: Architecture) -> onnx.ModelProto:
         ) from error
     assert program is not None
     return program.model_proto
-
-
-def count_parameters(model: nn.Module) -> int:
-    """Number of trainable values."""
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
-def count_macs(model: nn.Module, architecture: Architecture) -> int:
-    """Multiply-accumulate operations of one image, by torch's own counter (2 FLOPs each)."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(torch.zeros(1, *architecture.image_shape))
-    return int(counter.get_total_flops()) // 2

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from slimline.models.architecture import Architecture
 from slimline.models.artifact import build
-from slimline.models.export import count_macs, count_parameters
+from slimline.models.count import count_macs, count_parameters
 
 TRACE_IMAGES = 2  # batch normalisation wants more than one
 
