@@ -1,13 +1,20 @@
 # The whole chain, from a dataset to a report: `snakemake --cores 4`.
 # Another experiment: `snakemake --cores 4 --configfile config/fashion-mnist.yaml`.
 # On a cluster: `snakemake --profile slurm`.
+from pathlib import Path
+
 from snakemake.utils import min_version
+from snakemake_logger_plugin_slimline.command_line import one_screen
+
+from slimline.config.load import read_yaml
 
 min_version("9.19")
 
 # A config given on the command line replaces the embedded default. Snakemake would merge the two, and the
 # default's variants would turn up in an experiment that never named them.
 if not workflow.overwrite_configfiles:
+    with one_screen():  # Snakemake has no clear one for a broken file
+        read_yaml(Path("config/config.yaml"))
 
     configfile: "config/config.yaml"
 
@@ -37,9 +44,8 @@ include: "workflow/rules/targets.smk"
 
 
 if workflow.is_main_process:
-    options = command_line()
-    take_over(options)
-    announce(options.executor or "local")
+    take_over()
+    announce()
 
 
 onsuccess:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from slimline.errors import SlimlineError
+from slimline.status_line import erased
 
 log = logging.getLogger("slimline")
 
@@ -39,5 +40,5 @@ def run_rule(work: Callable[[], Any], *, rule: str, log_file: Path) -> None:
 
 def _stop(error: SlimlineError, rule: str, log_file: Path) -> NoReturn:
     log.error("%s", error)
-    sys.stderr.write(f"\nslimline: {rule} stopped.\n{error}\n  {'log:':<10}{log_file}\n\n")
+    sys.stderr.write(f"{erased()}\nslimline: {rule} stopped.\n{error}\n  {'log:':<10}{log_file}\n\n")
     raise SystemExit(1)

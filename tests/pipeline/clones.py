@@ -43,7 +43,7 @@ class Clone:
 
     def jobs(self, *arguments, **environment):
         """The jobs of a dry run by rule."""
-        output = self.snakemake("--dry-run", "--quiet", "rules", *arguments, **environment).stdout
+        output = self.snakemake("--dry-run", *arguments, "--quiet", "rules", **environment).stdout
         rows = [JOB_TABLE_ROW.match(line) for line in output.splitlines()]
         return {row[1]: int(row[2]) for row in rows if row and row[1] != "total"}
 

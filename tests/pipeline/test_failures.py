@@ -10,26 +10,32 @@ import pytest
 pytestmark = pytest.mark.pipeline
 
 
+@pytest.mark.parametrize("arguments", [("--configfile", "bad.yaml"), ()], ids=["given", "default"])
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"", "empty"),
-        (b"- a\n- b\n", "got"),
-        (b"experiment: x\n  dataset: [\n", "line"),
-        (b"experiment: digits\ndatasets: {name: digits}\n", "dataset"),
+        (b"", "got:      an empty file"),
+        (b"- a\n- b\n", "got:      a list"),
+        (b"experiment: x\n  dataset: [\n", "(line 2, column 10)"),
+        (b"experiment: \xff\n", "The file is not UTF-8 text."),
+        (None, "The file does not exist."),
+        (b"experiment: digits\ndatasets: {name: digits}\n", "unknown key; did you mean `dataset`?"),
         (b"experiment: digits\ndataset: {name: digits}\nmodel: {name: resnt18}\ntrain: {epochs: 0}\n", "resnet18"),
     ],
+    ids=["empty", "list", "not-yaml", "not-utf-8", "missing", "unknown-key", "wrong-values"],
 )
-def test_a_bad_config_is_one_clear_screen(clone, content, expected):
-    (clone.folder / "bad.yaml").write_bytes(content)
-    (clone.folder / "config/config.yaml").write_bytes(content)
-    for arguments in (["--configfile", "bad.yaml"], []):
-        result = clone.snakemake("--dry-run", *arguments, check=False)
-        assert result.returncode != 0
-        assert "Traceback" not in result.stdout
-        if not arguments:
-            assert expected in result.stdout
-            assert "Nothing was run" in result.stdout or "next:" in result.stdout
+def test_a_bad_config_is_one_clear_screen(clone, content, expected, arguments):
+    file = clone.folder / (arguments[1] if arguments else "config/config.yaml")
+    file.unlink(missing_ok=True)
+    if content is not None:
+        file.write_bytes(content)
+    result = clone.snakemake("--dry-run", *arguments, check=False)
+    assert result.returncode == 1
+    assert expected in result.stdout
+    assert f"where:    {file.relative_to(clone.folder)}" in result.stdout or "Nothing was run" in result.stdout
+    assert "Traceback" not in result.stdout
+    assert "WorkflowError" not in result.stdout
+    assert "slimline: experiment" not in result.stdout
 
 
 def test_a_mistake_that_shows_only_in_a_rule_is_one_clear_screen(clone, tiny):
@@ -45,8 +51,9 @@ def test_a_mistake_that_shows_only_in_a_rule_is_one_clear_screen(clone, tiny):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_anywhere_and_run_again_the_accuracies_are_the_same(clone, tiny, reference, when, number):
     config = clone.write_config("tiny", **tiny)
+    # verbose: it says when a rule starts
     process = subprocess.Popen(
-        clone.command("--cores", 2, *config), cwd=clone.folder, env=clone.environment(), text=True,
+        clone.command("--cores", 2, "--verbose", *config), cwd=clone.folder, env=clone.environment(), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
     assert process.stdout is not None

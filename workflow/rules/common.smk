@@ -1,17 +1,15 @@
 # What the rules share: the typed config, where files lie, and which library files a step depends on.
-import contextlib
-import io
 import subprocess
 import sys
 from pathlib import Path
 
-from snakemake.cli import parse_args
+from snakemake_logger_plugin_slimline.command_line import one_screen, options
+from snakemake_logger_plugin_slimline.words import count
 
 from slimline.code_hash import code_hash
 from slimline.config.load import load_cluster, load_experiment
 from slimline.config.recipes import recipe_for
 from slimline.data.identity import dataset_id, prepared_id, source_fingerprint
-from slimline.errors import SlimlineError
 from slimline.launch.stale_lock import note_owner, remove_stale_locks
 
 BASE = Path(workflow.basedir)
@@ -19,13 +17,10 @@ BASE = Path(workflow.basedir)
 
 def read_config():
     """The experiment, its cluster and a digest of its source; or one screen with all that is wrong, and exit code 1."""
-    try:
+    with one_screen():
         clusters = BASE / "config/clusters"
         experiment = load_experiment(config, [Path(file) for file in workflow.configfiles], clusters=clusters)
         return experiment, load_cluster(experiment.cluster, clusters), source_fingerprint(experiment.dataset)
-    except SlimlineError as error:
-        print(f"\n{error}\n", file=sys.stderr)
-        sys.exit(1)
 
 
 EXPERIMENT, CLUSTER, SOURCE = read_config()
@@ -98,24 +93,20 @@ def training_threads(wildcards):
     return 1 if CLUSTER.executor == "slurm" else CLUSTER.cpus_per_task * EXPERIMENT.train.ranks
 
 
-def command_line():
-    """The options of this run, those of profiles among them."""
-    with contextlib.redirect_stderr(io.StringIO()):  # Snakemake has announced the profiles already
-        return parse_args(sys.argv[1:])[1]
-
-
-def take_over(options):
+def take_over():
     """Frees the working directory from the lock of a run that was killed, and notes that this one is here."""
     if remove_stale_locks():
         print("slimline: the run before this one was killed; its lock is removed.", file=sys.stderr)
-    if not options.dryrun:
+    if not workflow.output_settings.dryrun:
         note_owner()
 
 
-def announce(executor):
+def announce():
     """Says where things will run, since a misspelt workflow profile is silently ignored."""
+    variants, seeds = count(len(EXPERIMENT.variant_names), "variant"), count(len(SEEDS), "seed")
+    executor = getattr(options(), "executor", None) or "local"
     print(
-        f"slimline: experiment {EXPERIMENT.experiment}: {len(EXPERIMENT.variant_names)} variants, {len(SEEDS)} seeds. "
+        f"slimline: experiment {EXPERIMENT.experiment}, {variants}, {seeds}.\n"
         f"Training jobs go to cluster {CLUSTER.name} ({CLUSTER.executor}), other rules to executor {executor}.",
         file=sys.stderr,
         flush=True,

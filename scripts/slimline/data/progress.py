@@ -10,6 +10,8 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from slimline.status_line import without_bar
+
 LOG_INTERVAL_S = 15.0
 AHEAD = 64
 
@@ -32,8 +34,9 @@ class Progress:
     def __init__(self, what: str, total: int, unit: str, done: int = 0) -> None:
         self._what, self._total, self._unit, self._done = what, total, unit, done
         self._next_line_s = time.monotonic() + LOG_INTERVAL_S
-        # disable=None: no bar where standard error is not a terminal
-        self._bar = tqdm(total=total, initial=done, desc=what, unit=unit, unit_scale=True, leave=False, disable=None)
+        self._bar = tqdm(
+            total=total, initial=done, desc=what, unit=unit, unit_scale=True, leave=False, disable=without_bar()
+        )
 
     def advance(self, amount: int = 1) -> None:
         """Notes that `amount` more is done."""

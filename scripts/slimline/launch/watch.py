@@ -14,6 +14,7 @@ from slimline.errors import SlimlineError
 from slimline.files import read_json
 from slimline.launch.backends import Backend
 from slimline.launch.entry import FAILURE_PATTERN
+from slimline.status_line import without_bar
 from slimline.training.spec import HEARTBEAT_FILE, RESULT_FOLDER
 
 log = logging.getLogger("slimline")
@@ -48,7 +49,7 @@ class Watch:
             SlimlineError: a rank failed, or the job ended without a result.
         """
         next_query_s, gone_since_s = 0.0, None
-        with tqdm(desc=self.title, unit="epoch", disable=None, leave=False, file=sys.stderr) as bar:
+        with tqdm(desc=self.title, unit="epoch", disable=without_bar(), leave=False, file=sys.stderr) as bar:
             while not (self.folder / RESULT_FOLDER).exists():
                 self._raise_failure(job_id)
                 self._show_progress(bar)
