@@ -12,11 +12,13 @@ from typing import Any, NoReturn
 from slimline.errors import SlimlineError
 from slimline.status_line import erased
 
+INTERRUPTED = 130  # what a shell calls the end by Ctrl-C
+
 log = logging.getLogger("slimline")
 
 
 def run_rule(work: Callable[[], Any], *, rule: str, log_file: Path) -> None:
-    """Runs the work of a rule with its log; a user's mistake ends as one screen and exit code 1.
+    """Runs the work of a rule with its log; a user's mistake ends as one screen and exit code 1, Ctrl-C silently.
 
     Args:
         work: the rule's work, without arguments.
@@ -33,8 +35,12 @@ def run_rule(work: Callable[[], Any], *, rule: str, log_file: Path) -> None:
         work()
     except SlimlineError as error:
         _stop(error, rule, log_file)
+    except KeyboardInterrupt:
+        log.warning("interrupted")
+        raise SystemExit(INTERRUPTED) from None
     except Exception:
         log.exception("%s failed", rule)
+        sys.stderr.write(erased())
         raise
 
 

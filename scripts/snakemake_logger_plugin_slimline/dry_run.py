@@ -36,7 +36,8 @@ class DryRunView(View):
         """Snakemake shows the same table before and after the jobs."""
         if not self._rules:
             self._rules = list(getattr(record, "stats", {}))
-            self.terminal.line(f"\n{str(record.msg).strip()}\n")
+            self.terminal.line(str(record.msg).strip())
+            self.terminal.gap()
 
     def _job(self, record: logging.LogRecord) -> None:
         self._reasons[getattr(record, "rule_name", "")].append(getattr(record, "reason", ""))
@@ -44,7 +45,7 @@ class DryRunView(View):
     def _end(self) -> None:
         if not self.quiet & {Quietness.RULES, Quietness.REASON, Quietness.ALL}:
             self._say_why()
-            self.terminal.line()
+            self.terminal.gap()
         self.terminal.line("This was a dry run: nothing was made or changed. Each job with its files: --verbose")
 
     def _say_why(self) -> None:

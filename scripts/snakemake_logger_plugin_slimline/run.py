@@ -29,6 +29,8 @@ WILDCARDS_WIDTH = 20
 LABEL_WIDTH = 10
 
 STOPPING = ("Terminating processes on user request", "Will exit after finishing currently running jobs")
+# How a job ends that ends with the run: by Snakemake, by Ctrl-C, by a signal.
+INTERRUPTED = ("", "status 130", "status 143", "killed by SIGINT", "killed by SIGTERM")
 # Said by the summary.
 END = ("Exiting because a job execution failed", "WorkflowError:\nAt least one job did not complete successfully")
 EXIT = re.compile(r"CalledProcessError.*(?:returned non-zero exit (status \d+)|died with <Signals\.(\w+): \d+>)", re.S)
@@ -75,6 +77,7 @@ class RunView(View):
         self._lock = threading.RLock()
         self._end = threading.Event()
         self._ticker: threading.Thread | None = None
+        self._counts = Quietness.PROGRESS not in self.quiet  # Snakemake then does not say which jobs have ended
         self._tells_jobs = not self.quiet & {Quietness.RULES, Quietness.PROGRESS, Quietness.ALL}
         if self.terminal.live:
             os.environ[VARIABLE] = "1"
@@ -118,9 +121,9 @@ class RunView(View):
         self.terminal.status("")
         for cause in self._causes.values():
             self.terminal.line(cause, "red")
-        if not self._stopping:  # what neither ended nor failed was found wanting afterwards, such as without output
+        if self._counts and not self._stopping:  # they ended, but were found wanting, such as without output
             self._failed |= self._running
-        if self._total and self._done < self._total:
+        if self._failed or (self._counts and self._done < self._total):
             self._sum_up()
 
     def _resources(self, record: logging.LogRecord) -> None:
@@ -135,13 +138,16 @@ class RunView(View):
         self._mark_width = max(self._mark_width, 2 * len(str(self._total)) + len("[/]"))
         self._rule_width = max(map(len, stats), default=0)
         if not self.quiet & {Quietness.PROGRESS, Quietness.ALL}:
-            self.terminal.line(f"{count(self._total, 'job')} to run{self._at_once}. Details: {_snakemakes_log()}\n")
+            self.terminal.line(f"{count(self._total, 'job')} to run{self._at_once}. Details: {_snakemakes_log()}")
+            self.terminal.gap()
 
     def _start(self, record: logging.LogRecord) -> None:
         event = vars(record)
         logs = tuple(Path(file) for file in event["log"])
         wildcards = wildcards_text(event["wildcards"])
-        self._running[event["jobid"]] = Job(event["rule_name"], wildcards, record.created, logs, event["local"])
+        self._running[event["jobid"]] = Job(
+            event["rule_name"], wildcards, record.created, logs, event.get("local", True)
+        )
         self._failed.pop(event["jobid"], None)
         self._wildcards_width = max(self._wildcards_width, len(wildcards))
         if self._ticker is None:
@@ -160,7 +166,9 @@ class RunView(View):
         self._done, self._total = vars(record)["done"], vars(record)["total"]
         if self._done == self._total and not self.quiet & {Quietness.PROGRESS, Quietness.ALL}:
             elapsed = duration(record.created - self._started_s)
-            self.terminal.line(f"\n{count(self._total, 'job')} done in {elapsed}.\n", "green")
+            self.terminal.gap()
+            self.terminal.line(f"{count(self._total, 'job')} done in {elapsed}.", "green")
+            self.terminal.gap()
 
     def _error(self, record: logging.LogRecord) -> None:
         """That the script of a rule failed is told with its job, which Snakemake reports next in the same thread."""
@@ -173,10 +181,11 @@ class RunView(View):
         event = vars(record)
         cause = EXIT.search(self._causes.pop(record.thread, ""))
         how = (cause[1] or f"killed by {cause[2]}") if cause else ""
+        how += ", as the system does when memory runs out" if how.endswith("SIGKILL") else ""
         logs = tuple(Path(file) for file in event["log"])
         started = self._running.pop(event["jobid"], None)
         job = started or Job(event["rule_name"], "", record.created, logs, local=False)
-        if self._stopping and (how.endswith(("SIGINT", "SIGTERM")) or not how):
+        if self._stopping and how in INTERRUPTED:
             self._running[event["jobid"]] = job
             return
         self._failed[event["jobid"]] = job
@@ -187,7 +196,8 @@ class RunView(View):
         told = job.local and any(map(ended_with_a_screen, logs))
         with_lines = not told or self.settings.show_failed_logs
         lines += [line for file in logs for line in self._log(file, with_lines=with_lines)]
-        self.terminal.line("\n".join([*lines, ""]))
+        self.terminal.line("\n".join(lines))
+        self.terminal.gap()
 
     def _log(self, file: Path, *, with_lines: bool) -> list[str]:
         """Where the log is, and its end."""
@@ -200,12 +210,13 @@ class RunView(View):
     def _sum_up(self) -> None:
         """How far the run came, what failed, and how to go on."""
         waiting = self._total - self._done - len(self._failed)
-        parts = [f"{self._done} of {count(self._total, 'job')} done"]
+        parts = [f"{self._done} of {count(self._total, 'job')} done"] if self._counts else []
         parts += [f"{len(self._failed)} failed"] if self._failed else []
-        parts += [f"{waiting} left"] if waiting else []
+        parts += [f"{waiting} left"] if self._counts and waiting else []
         beginning = "Stopped: " if self._stopping else ""
         elapsed = duration(time.time() - self._started_s)
-        self.terminal.line(f"\n{beginning}{', '.join(parts)}, after {elapsed}.", "" if self._stopping else "red")
+        self.terminal.gap()
+        self.terminal.line(f"{beginning}{', '.join(parts)}, after {elapsed}.", "" if self._stopping else "red")
         for job in self._failed.values():
             self.terminal.line(_detail("failed", ", see ".join([job.name, *map(str, job.logs)])))
         self.terminal.line(_detail("resume", resume_command()))
@@ -234,7 +245,7 @@ class RunView(View):
 
 
 def _detail(label: str, text: object) -> str:
-    return f"  {label + ':':<{LABEL_WIDTH}}{text}"
+    return f"  {f'{label}:':<{LABEL_WIDTH - 1}} {text}"
 
 
 def _snakemakes_log() -> str:

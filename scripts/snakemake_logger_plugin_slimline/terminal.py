@@ -7,7 +7,7 @@ import threading
 from typing import TextIO
 
 ERASE_LINE = "\r\033[K"
-STYLES = {"": "", "dim": "\033[2m", "bold": "\033[1m", "red": "\033[31m", "yellow": "\033[33m", "green": "\033[32m"}
+STYLES = {"": "", "dim": "\033[2m", "red": "\033[31m", "yellow": "\033[33m", "green": "\033[32m"}
 RESET = "\033[0m"
 DEFAULT_WIDTH = 80
 
@@ -25,12 +25,19 @@ class Terminal:
         self.live = stream.isatty() and os.environ.get("TERM") != "dumb"
         self._colors = self.live and not nocolor and not os.environ.get("NO_COLOR")
         self._status = ""
+        self._after_gap = False
         self._lock = threading.Lock()
 
     def line(self, text: str = "", style: str = "") -> None:
         """Writes a line, or several; the status stays below."""
         with self._lock:
-            self._write(f"{self._erased()}{self.painted(text, style)}\n{self._drawn()}")
+            self._write(f"{self._erased()}{self._painted(text, style)}\n{self._drawn()}")
+            self._after_gap = not text
+
+    def gap(self) -> None:
+        """Writes an empty line where the last one was not."""
+        if not self._after_gap:
+            self.line()
 
     def status(self, text: str) -> None:
         """Shows another status; none where `text` is empty, and never on anything but a terminal."""
@@ -41,8 +48,7 @@ class Terminal:
             self._status = text
             self._write(erased + self._drawn())
 
-    def painted(self, text: str, style: str) -> str:
-        """The text in a style of `STYLES`, where there are colours."""
+    def _painted(self, text: str, style: str) -> str:
         return f"{STYLES[style]}{text}{RESET}" if style and self._colors else text
 
     def _erased(self) -> str:
@@ -54,7 +60,7 @@ class Terminal:
             return ""
         columns = self._width() - 1
         cut = self._status if len(self._status) <= columns else self._status[: columns - 3] + "..."
-        return f"{self.painted(cut, 'dim')}\r"
+        return f"{self._painted(cut, 'dim')}\r"
 
     def _width(self) -> int:
         try:

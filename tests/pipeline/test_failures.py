@@ -51,18 +51,18 @@ def test_a_mistake_that_shows_only_in_a_rule_is_one_clear_screen(clone, tiny):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_anywhere_and_run_again_the_accuracies_are_the_same(clone, tiny, reference, when, number):
     config = clone.write_config("tiny", **tiny)
-    # verbose: it says when a rule starts
-    process = subprocess.Popen(
-        clone.command("--cores", 2, "--verbose", *config), cwd=clone.folder, env=clone.environment(), text=True,
+    with subprocess.Popen(
+        clone.command("--cores", 2, "--verbose", *config),  # verbose: it says when a rule starts
+        cwd=clone.folder, env=clone.environment(), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-    )  # fmt: skip
-    assert process.stdout is not None
-    for line in process.stdout:
-        if when in line:
-            os.killpg(process.pid, number)
-            break
-    process.stdout.read()
-    assert process.wait() != 0
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        for line in process.stdout:
+            if when in line:
+                os.killpg(process.pid, number)
+                break
+        process.stdout.read()
+    assert process.returncode != 0
     clone.snakemake("--unlock", *config)
     clone.snakemake("--cores", 2, *config)
     assert accuracies(clone).equals(reference)
