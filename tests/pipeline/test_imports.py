@@ -23,15 +23,15 @@ def test_they_run_where_torch_cannot_be_imported(finished_copy, poison):
     forced = ["--forcerun", "download", "audit", "preprocess"]
     finished_copy.snakemake(*targets, *forced, "--cores", 2, PYTHONPATH=path)
 
+    finished_copy.snakemake("--touch", "--cores", 1)  # the data are the same, only newer
     results = finished_copy.folder / "results/digits"
-    kept = ["--rerun-triggers", "code", "params", "input"]
     for file in [*results.glob("*/seed-0/predictions.parquet"), *results.glob("*/seed-0/latency.json")]:
         file.unlink()
     for name in ("plan.json", "metrics.csv", "metrics.json", "report.html"):
         (results / name).unlink()
-    jobs = finished_copy.jobs(*kept)
+    jobs = finished_copy.jobs()
     assert set(jobs) == {"plan", "predict", "latency", "compare", "report", "all"}
-    finished_copy.snakemake("--cores", 2, *kept, PYTHONPATH=path)
+    finished_copy.snakemake("--cores", 2, PYTHONPATH=path)
     assert (results / "report.html").exists()
 
 

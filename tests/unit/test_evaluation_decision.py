@@ -23,7 +23,16 @@ def test_the_fastest_that_passed_is_recommended():
     )
 
 
-def test_equally_fast_variants_are_told_apart_by_size():
+def test_of_variants_whose_speed_cannot_be_told_apart_the_more_accurate_ships():
+    decided = verdict(
+        make_variant("quick", latency_ratio=0.300, accuracy_mean=0.95),
+        make_variant("good", latency_ratio=0.312, accuracy_mean=0.96, size_ratio=0.9),
+        make_variant("slow", latency_ratio=0.330, accuracy_mean=0.99),
+    )
+    assert decided.recommended == "good"
+
+
+def test_equally_fast_and_accurate_variants_are_told_apart_by_size():
     decided = verdict(
         make_variant("large", latency_ratio=0.301, size_ratio=0.5), make_variant("small", latency_ratio=0.304)
     )

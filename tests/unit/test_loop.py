@@ -11,7 +11,8 @@ from slimline.config.train import AugmentationConfig, TrainConfig
 from slimline.errors import SlimlineError
 from slimline.files import read_json
 from slimline.models.artifact import load_artifact
-from slimline.training import job
+from slimline.training import job, loop
+from slimline.training.checkpoint import checkpoint_name
 from slimline.training.loop import Trainer
 from slimline.training.spec import Allocation, TrainingSpec
 from slimline.training.stop import StoppedError
@@ -94,6 +95,25 @@ def test_stopped_anywhere_it_goes_on_to_the_same_bits(spec, tmp_path, monkeypatc
         assert [r[key] for r in records if r["kind"] == "epoch"] == [r[key] for r in unbroken_records]
 
 
+def test_killed_in_the_middle_of_an_epoch_it_goes_on_from_the_last_checkpoint(spec, tmp_path, monkeypatch):
+    unbroken = train(spec, tmp_path / "a")
+    monkeypatch.setattr(loop, "CHECKPOINT_INTERVAL_S", 0.0)  # after every step
+    original, done = Trainer._train_step, []
+
+    def step(self, *args):
+        if len(done) == 25:
+            raise KeyboardInterrupt  # the process ends here, without a chance to save
+        original(self, *args)
+        done.append(None)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_train_step", step)
+        with pytest.raises(KeyboardInterrupt):
+            train(spec, tmp_path / "b")
+    assert (tmp_path / "b/checkpoints" / checkpoint_name(1, 6)).is_dir()
+    assert same(unbroken, train(spec, tmp_path / "b"))
+
+
 def test_accumulated_gradients_give_what_one_batch_gives(spec, tmp_path):
     # batch normalisation and dropout see each part alone: compare a model without them
     plain = replace(spec, model=ModelConfig(name="squeezenet1_1"), recipe=spec.recipe.model_copy(update={"epochs": 1}))
@@ -124,5 +144,7 @@ def test_a_loss_that_is_not_finite_is_named(spec, tmp_path):
 def test_spec_survives_the_file(spec, tmp_path):
     spec.write(tmp_path)
     assert TrainingSpec.read(tmp_path) == spec
+    more_seeds = spec.recipe.model_copy(update={"seeds": [7, 8]})
+    assert replace(spec, recipe=more_seeds).digest == spec.digest
     assert TrainingSpec.read(tmp_path).digest == spec.digest
     assert replace(spec, seed=8).digest != spec.digest

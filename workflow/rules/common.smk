@@ -80,6 +80,11 @@ def step_of(wildcards):
     return dumped(getattr(variant, variant.step))
 
 
+def recipe_of(variant):
+    """The recipe of a variant's training jobs, without the list of seeds: one more is no reason to train the others."""
+    return recipe_for(EXPERIMENT, variant).model_dump(mode="json", exclude={"seeds"})
+
+
 def trained_model(variant):
     """The model that a training job of the variant trains; a pruned one starts from its parent's."""
     while EXPERIMENT.step(variant) == "prune":

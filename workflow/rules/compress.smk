@@ -24,7 +24,7 @@ rule prune:
     params:
         experiment=EXPERIMENT.experiment,
         prune=step_of,
-        recipe=lambda wildcards: dumped(recipe_for(EXPERIMENT, wildcards.variant)),
+        recipe=lambda wildcards: recipe_of(wildcards.variant),
         cluster=dumped(CLUSTER),
         code=code_of("prune"),
     script:
@@ -57,7 +57,7 @@ rule distil:
     params:
         experiment=EXPERIMENT.experiment,
         distil=step_of,
-        recipe=lambda wildcards: dumped(recipe_for(EXPERIMENT, wildcards.variant)),
+        recipe=lambda wildcards: recipe_of(wildcards.variant),
         cluster=dumped(CLUSTER),
         code=code_of("distil"),
     script:

@@ -18,7 +18,7 @@ rule plan_variant:
     params:
         step=lambda wildcards: EXPERIMENT.step(wildcards.variant),
         model=lambda wildcards: dumped(trained_model(wildcards.variant)),
-        recipe=lambda wildcards: dumped(recipe_for(EXPERIMENT, wildcards.variant)),
+        recipe=lambda wildcards: recipe_of(wildcards.variant),
         cluster=dumped(CLUSTER),
         code=code_of("plan_variant"),
     script:

@@ -23,7 +23,7 @@ rule train:
     params:
         experiment=EXPERIMENT.experiment,
         model=dumped(EXPERIMENT.model),
-        recipe=dumped(recipe_for(EXPERIMENT, "dense")),
+        recipe=recipe_of("dense"),
         cluster=dumped(CLUSTER),
         code=code_of("train"),
     script:

@@ -41,16 +41,17 @@ class Findings:
 def decide(findings: Findings) -> Verdict:
     """The fastest variant that passed the gate, else dense; nothing where dense is no better than a constant answer.
 
-    Speed is the latency ratio to dense, which was timed in the same minutes, to two decimals; among equals the smaller
-    file wins. A variant that is neither faster nor smaller than dense is never recommended.
+    Speed is the latency ratio to dense, which was timed in the same minutes. Two ratios within the error of such a
+    timing are equal; then the more accurate variant wins. A variant that is neither faster nor smaller than dense is never recommended.
     """
     dense, *compressed = findings.variants
-    passed = sorted((variant for variant in compressed if variant.status == "pass"), key=_fastest_then_smallest)
+    passed = [variant for variant in compressed if variant.status == "pass"]
     useful = [variant for variant in passed if _is_faster(variant) or _is_smaller(variant)]
     if dense.accuracy_ci_low <= findings.majority_share:
         recommended, headline = None, _nothing_works(dense, findings.majority_share)
     elif useful:
-        recommended, headline = useful[0].variant, _ship(useful[0])
+        best = _best(useful)
+        recommended, headline = best.variant, _ship(best)
     else:
         recommended, headline = dense.variant, _ship_dense(dense, compressed, passed)
     reasons = [_reason(variant, recommended, findings.confidence) for variant in compressed]
@@ -62,8 +63,11 @@ def decide(findings: Findings) -> Verdict:
     )
 
 
-def _fastest_then_smallest(variant: VariantRecord) -> tuple[float, float, str]:
-    return round(variant.latency_ratio, 2), variant.size_ratio, variant.variant
+def _best(useful: list[VariantRecord]) -> VariantRecord:
+    """The most accurate of those whose speed cannot be told from the fastest's; among equals the smallest."""
+    fastest = min(variant.latency_ratio for variant in useful)
+    as_fast = [variant for variant in useful if variant.latency_ratio <= fastest * (1 + ERROR_WORTH_SAYING)]
+    return min(as_fast, key=lambda variant: (-variant.accuracy_mean, variant.size_ratio, variant.variant))
 
 
 def _is_faster(variant: VariantRecord) -> bool:
@@ -123,7 +127,7 @@ def _reason(variant: VariantRecord, recommended: str | None, confidence: float) 
     checks = "; ".join(_check_words(check, variant, confidence) for check in variant.gate)
     chosen = ""
     if variant.variant == recommended and _is_faster(variant):
-        chosen = " It is the fastest that passed."
+        chosen = " It is the fastest that passed, or as fast as can be told and more accurate."
     elif variant.variant == recommended:
         chosen = f" It is {wording.speed(variant.latency_ratio)}, not faster: recommended for its size alone."
     elif variant.status == "pass":

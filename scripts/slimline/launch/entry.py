@@ -15,6 +15,7 @@ import submitit
 from slimline.errors import SlimlineError
 from slimline.files import write_json
 from slimline.training.spec import TrainingSpec
+from slimline.training.stop import StoppedError
 
 FAILURE_PATTERN = "failure-rank-*.json"
 
@@ -41,6 +42,8 @@ class TrainingEntry:
         module, _, function = spec.entry.partition(":")
         try:
             getattr(importlib.import_module(module), function)(spec, self.folder)
+        except StoppedError as stopped:
+            logging.getLogger("slimline").info("%s; the checkpoint holds it", stopped)
         except Exception as error:
             content = {"rank": rank, "mistake": isinstance(error, SlimlineError), "text": str(error)}
             content["traceback"] = traceback.format_exc()

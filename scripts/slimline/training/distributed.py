@@ -36,11 +36,11 @@ class World:
             dist.all_reduce(values)
         return values
 
-    def any(self, flag: bool) -> bool:
-        """Whether `flag` is set on any rank; all ranks get the same answer."""
+    def any(self, *flags: bool) -> list[bool]:
+        """Whether each flag is set on any rank; all ranks get the same answer."""
         if self.size == 1:
-            return flag
-        return bool(self.sum(torch.tensor(int(flag), device=self.device)).item())
+            return list(flags)
+        return [count > 0 for count in self.sum(torch.tensor(flags, dtype=torch.int32, device=self.device)).tolist()]
 
     def barrier(self) -> None:
         """Waits for all ranks."""

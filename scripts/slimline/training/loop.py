@@ -70,8 +70,6 @@ class Trainer:
         for epoch in range(self.progress.epoch, self.recipe.epochs):
             self._train_epoch(epoch)
             self._finish_epoch(epoch)
-            if epoch + 1 < self.recipe.epochs and self._save_is_due():
-                self._save()
 
     def _train_epoch(self, epoch: int) -> None:
         self.model.train()
@@ -82,8 +80,10 @@ class Trainer:
             self.progress.step = step + 1
             self._add("seconds", time.perf_counter() - started_s)
             self._beat(epoch)
-            if self.world.any(self.stop.requested):
+            stop, due = self.world.any(self.stop.requested, self._save_is_due())
+            if stop or due:
                 self._save()
+            if stop:
                 raise StoppedError(f"stopped at epoch {epoch}, step {step + 1}")
 
     def _train_step(self, epoch: int, step: int, batch: Rows) -> None:
@@ -187,7 +187,7 @@ class Trainer:
         return dict(zip(names, self.world.sum(values).tolist(), strict=True))
 
     def _save_is_due(self) -> bool:
-        return self.world.any(time.monotonic() - self.last_save_s >= CHECKPOINT_INTERVAL_S)
+        return time.monotonic() - self.last_save_s >= CHECKPOINT_INTERVAL_S
 
     def _save(self) -> None:
         """Writes a checkpoint; the epoch's sums are those of all ranks, kept by the main one."""

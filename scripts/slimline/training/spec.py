@@ -105,7 +105,8 @@ class TrainingSpec:
             "variant": self.variant,
             "seed": self.seed,
             "entry": self.entry,
-            "recipe": self.recipe.model_dump(mode="json"),
+            # The other seeds of the experiment are no part of what this job does.
+            "recipe": self.recipe.model_dump(mode="json", exclude={"seeds"}),
             "prepared": str(self.prepared),
             "allocation": asdict(self.allocation),
             "inputs": self.inputs,

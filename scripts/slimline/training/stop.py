@@ -12,8 +12,9 @@ class StoppedError(Exception):
 
 
 class StopRequest:
-    """Turns SIGTERM and SIGUSR2 into a flag; nothing else happens inside the handler.
+    """Turns a signal into a flag; nothing else happens inside the handler.
 
+    SIGTERM and SIGUSR2 come from schedulers; SIGINT and SIGHUP reach every process of a terminal.
     Data workers inherit handlers when they are forked: only the process that installed them reacts.
     """
 
@@ -22,8 +23,8 @@ class StopRequest:
         self._pid = os.getpid()
 
     def install(self) -> StopRequest:
-        """Replaces the handlers of both signals in this process."""
-        for number in (signal.SIGTERM, signal.SIGUSR2):
+        """Replaces the handlers of these signals in this process."""
+        for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._set)
         return self
 
