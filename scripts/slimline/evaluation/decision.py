@@ -42,7 +42,8 @@ def decide(findings: Findings) -> Verdict:
     """The fastest variant that passed the gate, else dense; nothing where dense is no better than a constant answer.
 
     Speed is the latency ratio to dense, which was timed in the same minutes. Two ratios within the error of such a
-    timing are equal; then the more accurate variant wins. A variant that is neither faster nor smaller than dense is never recommended.
+    timing are equal; then the more accurate variant wins. A variant that is neither faster nor smaller than dense is
+    never recommended.
     """
     dense, *compressed = findings.variants
     passed = [variant for variant in compressed if variant.status == "pass"]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import logging
+import re
 import socket
 import subprocess
 from collections.abc import Callable
@@ -16,9 +19,15 @@ from slimline.config.cluster import ClusterConfig
 from slimline.errors import SlimlineError
 from slimline.launch.entry import TrainingEntry
 
+log = logging.getLogger("slimline")
+
 SIGNAL_DELAY_S = 90
 QUERY_TIMEOUT_S = 60
 GRACE_S = 5.0
+# Why Slurm keeps a job that it will never start unless somebody changes the job or the limit.
+HOPELESS = re.compile(
+    r"Partition(Node|Time)Limit|BadConstraints|Invalid(Account|QOS)|(Account|QOS)NotAllowed|MaxMemPerLimit|\w+PerJob\w*"
+)
 
 
 class Backend(Protocol):
@@ -127,9 +136,47 @@ class SlurmBackend:
 
     def __init__(self, cluster: ClusterConfig) -> None:
         self.cluster = cluster
+        self._told: dict[str, str] = {}
 
     def submit(self, folder: Path, name: str, plan: dict[str, Any]) -> str:
         """Queues the job with the request that the plan made."""
+        try:
+            # submitit prints what sbatch says; here it comes once, in the error.
+            with contextlib.redirect_stderr(io.StringIO()):
+                job = self._executor(folder, name, plan).submit(TrainingEntry(folder, rendezvous=None))
+        except (submitit.core.utils.FailedJobError, RuntimeError, OSError) as error:
+            raise self._refused(" ".join(str(error).replace("sbatch: error: ", "").split())) from error
+        return str(job.job_id)
+
+    def is_alive(self, job_id: str) -> bool:
+        """Whether the queue still has the job.
+
+        Raises:
+            SlimlineError: the job waits for something that will not come.
+        """
+        command = ["squeue", "--noheader", f"--jobs={job_id}", "--format=%T %r"]
+        try:
+            answer = subprocess.run(command, capture_output=True, text=True, timeout=QUERY_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            return True
+        if answer.returncode != 0:
+            # A controller that does not answer is no reason to give a job up; an unknown id is.
+            return "Invalid job id" not in answer.stderr
+        state, _, reason = answer.stdout.strip().partition(" ")
+        if state == "PENDING" and HOPELESS.fullmatch(reason):
+            raise self._refused(f"{reason}: the request is beyond a limit of the partition or the account")
+        self._tell(job_id, state, reason)
+        return bool(state)
+
+    def cancel(self, job_id: str) -> None:
+        """Cancels the job."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            subprocess.run(["scancel", job_id], capture_output=True, timeout=QUERY_TIMEOUT_S)
+
+    def settle(self, job_id: str) -> None:
+        """Nothing: the job leaves the queue by itself."""
+
+    def _executor(self, folder: Path, name: str, plan: dict[str, Any]) -> submitit.SlurmExecutor:
         executor = submitit.SlurmExecutor(folder / "submitit")
         site = {key: getattr(self.cluster, key) for key in ("account", "partition", "qos", "constraint")}
         executor.update_parameters(
@@ -148,28 +195,21 @@ class SlurmBackend:
             additional_parameters={"requeue": True},
             **{key: value for key, value in site.items() if value is not None},
         )
-        try:
-            return str(executor.submit(TrainingEntry(folder, rendezvous=None)).job_id)
-        except (submitit.core.utils.FailedJobError, OSError) as error:
-            raise SlimlineError(
-                "Slurm did not accept the job.",
-                where=f"cluster {self.cluster.name}",
-                got=str(error).strip().splitlines()[-1],
-                next_step=f"check account, partition, qos and constraint in config/clusters/{self.cluster.name}.yaml",
-            ) from error
+        return executor
 
-    def is_alive(self, job_id: str) -> bool:
-        """Whether the queue still has the job."""
-        command = ["squeue", "--noheader", f"--jobs={job_id}", "--format=%T"]
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=QUERY_TIMEOUT_S)
-        if answer.returncode != 0:
-            # A controller that does not answer is no reason to give a job up; an unknown id is.
-            return "Invalid job id" not in answer.stderr
-        return bool(answer.stdout.strip())
+    def _tell(self, job_id: str, state: str, reason: str) -> None:
+        """Logs a state of the job once, and why it waits."""
+        words = f"{state}, {reason}" if state == "PENDING" else state
+        if state and self._told.get(job_id) != words:
+            self._told[job_id] = words
+            log.info("job %s in the queue: %s", job_id, words)
 
-    def cancel(self, job_id: str) -> None:
-        """Cancels the job."""
-        subprocess.run(["scancel", job_id], capture_output=True, timeout=QUERY_TIMEOUT_S)
-
-    def settle(self, job_id: str) -> None:
-        """Nothing: the job leaves the queue by itself."""
+    def _refused(self, reason: str) -> SlimlineError:
+        return SlimlineError(
+            "Slurm does not take the job.",
+            where=f"cluster {self.cluster.name}",
+            got=reason,
+            expected="a request that the cluster can grant; see `sinfo -o '%P %D %c %m %G %l'`",
+            next_step=f"correct the limits, partition, account, qos or constraint in config/clusters/"
+            f"{self.cluster.name}.yaml and run snakemake again",
+        )
