@@ -145,7 +145,8 @@ class SlurmBackend:
             with contextlib.redirect_stderr(io.StringIO()):
                 job = self._executor(folder, name, plan).submit(TrainingEntry(folder, rendezvous=None))
         except (submitit.core.utils.FailedJobError, RuntimeError, OSError) as error:
-            raise self._refused(" ".join(str(error).replace("sbatch: error: ", "").split())) from error
+            reasons = [line.removeprefix("sbatch: error: ") for line in str(error).splitlines()]
+            raise self._refused("; ".join(reasons)) from error
         return str(job.job_id)
 
     def is_alive(self, job_id: str) -> bool:
