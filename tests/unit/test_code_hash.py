@@ -32,9 +32,8 @@ def test_an_entry_point_named_in_a_string_counts_as_an_import(script, entry):
 
 def test_every_module_of_the_library_is_reached_by_some_rule_or_is_a_command():
     rules = {path for script in SCRIPTS.glob("*.py") for path in reachable_files(script)}
-    commands = {
-        p for p in LIBRARY.rglob("*.py") if p.name == "__main__.py" or '__name__ == "__main__"' in p.read_text()
-    }
+    commands = {path for path in LIBRARY.rglob("*.py") if '__name__ == "__main__"' in path.read_text()}
+    commands |= set(LIBRARY.rglob("__main__.py"))
     commands |= {path for command in commands for path in reachable_files(command)}
     names = ("code_hash.py", "config/load.py", "config/recipes.py", "launch/stale_lock.py", "status_line.py")
     workflow = {LIBRARY / name for name in names}
