@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
+from typing import Any
 
 from snakemake.settings.enums import Quietness
 from snakemake_interface_logger_plugins.common import LogEvent
@@ -19,8 +20,8 @@ REPLACED = ("Reasons:", "Some jobs were triggered by provenance", "Rules with pr
 class DryRunView(View):
     """Counts and reasons by rule, in the order in which rules would run."""
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self._reasons: defaultdict[str, list[str]] = defaultdict(list)
         self._rules: list[str] = []
         self.actions |= {LogEvent.RUN_INFO: self._job_table, LogEvent.JOB_INFO: self._job}

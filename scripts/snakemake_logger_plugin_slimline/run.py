@@ -107,9 +107,13 @@ class RunView(View):
     def tick(self, now_s: float) -> None:
         """Brings the status up to date; without a terminal, a sign of life when there was none for long."""
         with self._lock:
-            if self.terminal.live:
-                self._show_status(now_s)
-            elif self._running and self._tells_jobs and now_s - self._spoke_s >= self._patience_s:
+            self._show_status(now_s)
+            if (
+                not self.terminal.live
+                and self._running
+                and self._tells_jobs
+                and now_s - self._spoke_s >= self._patience_s
+            ):
                 self.terminal.line(self._status(now_s))
                 self._spoke_s, self._patience_s = now_s, min(2 * self._patience_s, LAST_SIGN_S)
 
@@ -229,7 +233,8 @@ class RunView(View):
         return f"{mark:<{self._mark_width}}  {rule}  {wildcards} {duration(now_s - job.started_s):>11}"
 
     def _show_status(self, now_s: float) -> None:
-        self.terminal.status(self._status(now_s) if self._running and self._tells_jobs else "")
+        if self.terminal.live:
+            self.terminal.status(self._status(now_s) if self._running and self._tells_jobs else "")
 
     def _status(self, now_s: float) -> str:
         """What runs now; a job that runs alone shows how far its log says it is."""

@@ -18,6 +18,7 @@ NOISE = (
     "Complete log(s):",
     "Conda environments: ignored",
     "Elapsed time:",
+    "Loading script code for rule",
     "Select jobs to execute",
     "Shutting down, this might take some time",
     "Singularity containers: ignored",
