@@ -61,6 +61,14 @@ def test_a_new_variant_leaves_the_others_alone(finished_copy):
     assert not {"train", "distil", "quantize", "preprocess"} & jobs.keys()
 
 
+def test_a_new_seed_trains_itself_alone(finished_copy):
+    path = finished_copy.folder / "config/config.yaml"
+    path.write_text(path.read_text().replace("seeds: [0, 1, 2]", "seeds: [0, 1, 2, 3]"))
+    jobs = finished_copy.jobs()
+    assert (jobs["train"], jobs["prune"], jobs["distil"], jobs["export"], jobs["quantize"]) == (1, 1, 1, 3, 2)
+    assert not {"plan_variant", "preprocess"} & jobs.keys()
+
+
 def test_a_config_on_the_command_line_replaces_the_default(clone, tiny):
     jobs = clone.jobs(*clone.write_config("tiny", **tiny))
     assert jobs["train"] == jobs["prune"] == 1

@@ -65,6 +65,9 @@ def _up(cluster: LocalCluster, settings: ClusterSettings) -> None:
             expected=settings.summary,
             next_step="make slurm-down",
         )
+    if cluster.is_running and not cluster.missing:
+        _say(f"A local Slurm is up already: {settings.summary}.")
+        return
     missing = host.missing_packages(settings.accounting)
     if missing:
         _say(f"Installing Debian's packages {', '.join(missing)} (once) ...")
