@@ -24,9 +24,10 @@ log = logging.getLogger("slimline")
 SIGNAL_DELAY_S = 90
 QUERY_TIMEOUT_S = 60
 GRACE_S = 5.0
-# Why Slurm keeps a job that it will never start unless somebody changes the job or the limit.
+# Why Slurm keeps a job back that it will never start unless somebody changes the job or a limit.
 HOPELESS = re.compile(
-    r"Partition(Node|Time)Limit|BadConstraints|Invalid(Account|QOS)|(Account|QOS)NotAllowed|MaxMemPerLimit|\w+PerJob\w*"
+    r"Partition(Node|Time)Limit|BadConstraints|Invalid(Account|QOS)|(Account|QOS)NotAllowed|MaxMemPerLimit"
+    r"|\w+PerJob\w*|launch.failed.requeued.held"
 )
 
 
@@ -165,7 +166,7 @@ class SlurmBackend:
             return "Invalid job id" not in answer.stderr
         state, _, reason = answer.stdout.strip().partition(" ")
         if state == "PENDING" and HOPELESS.fullmatch(reason):
-            raise self._refused(f"{reason}: the request is beyond a limit of the partition or the account")
+            raise self._refused(f"it keeps the job back: {reason}")
         self._tell(job_id, state, reason)
         return bool(state)
 

@@ -98,7 +98,7 @@ class LocalCluster:
         node.wait(partial(self._unready_node, name))
 
     def kill_controller(self) -> None:
-        """Kills slurmctld, as an accident would; jobs go on."""
+        """Kills slurmctld, as an accident would: jobs go on, and what it has not saved yet (5 s at most) is lost."""
         stop_daemons([self.roster.slurmctld], grace_s=0)
 
     def start_controller(self) -> None:
