@@ -6,6 +6,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 CORES ?= 4
 CONFIG ?=
+SLURM_NODES ?= 4
+SLURMDBD ?= yes
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # Set-up is done again when the lock or the package's metadata change, and not otherwise.
@@ -13,11 +15,12 @@ READY := .venv/.ready
 READY_TO_TEST := .venv/.ready-to-test
 SOURCES := scripts tests
 RULES := Snakefile workflow/rules
+LOCAL_SLURM := $(BIN)/python -m slimline.localcluster
 
-.PHONY: help run test check lint format types unit pipeline bench docs lock clean
+.PHONY: help run test check lint format types unit pipeline slurm bench docs lock clean slurm-up slurm-down slurm-status
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 21
 
 run: $(READY) ## run the experiment (CONFIG=config/other.yaml, CORES=4) and print verdict and report
 	@$(BIN)/snakemake --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG))
@@ -46,8 +49,20 @@ unit: $(READY_TO_TEST) ## fast tests of functions
 pipeline: $(READY_TO_TEST) ## tests that run real Snakemake on small real data
 	@$(BIN)/pytest tests/pipeline
 
+slurm: $(READY_TO_TEST) ## tests on a real Slurm of this machine's own (root on Debian)
+	@$(BIN)/pytest tests/slurm
+
 bench: $(READY_TO_TEST) ## benchmarks: speed against limits and peers
 	@$(BIN)/pytest tests/benchmarks -s
+
+slurm-up: $(READY) ## start a real Slurm on this machine (root on Debian; SLURM_NODES=4, SLURMDBD=no)
+	@$(LOCAL_SLURM) up --nodes $(SLURM_NODES) --slurmdbd $(SLURMDBD)
+
+slurm-down: $(READY) ## end it, and all of its jobs
+	@$(LOCAL_SLURM) down
+
+slurm-status: $(READY) ## tell whether it is up, its nodes and its queue
+	@$(LOCAL_SLURM) status
 
 docs: $(READY_TO_TEST) ## write the generated parts of the documentation again
 	@$(BIN)/python -m slimline.config.document

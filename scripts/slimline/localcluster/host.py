@@ -69,7 +69,7 @@ def install_packages(packages: Sequence[str]) -> None:
     Raises:
         SlimlineError: apt-get failed.
     """
-    with _services_held_back(POLICY):
+    with services_held_back(POLICY):
         _apt_get("update")
         _apt_get("install", "--yes", "--no-install-recommends", *packages)
 
@@ -88,7 +88,7 @@ def _apt_get(*arguments: str) -> None:
 
 
 @contextmanager
-def _services_held_back(policy: Path) -> Iterator[None]:
+def services_held_back(policy: Path) -> Iterator[None]:
     """Denies packages the start of services, as policy-rc.d is for; a policy that was there comes back.
 
     Also after a run that was killed: what lies aside then is the machine's own policy.
