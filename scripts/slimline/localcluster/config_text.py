@@ -97,6 +97,7 @@ AccountingStorageHost={address}
 AccountingStoragePort={SLURMDBD_PORT}
 AccountingStoragePass={folder.munge_socket}
 AccountingStorageTRES=gres/gpu
+AccountingStoreFlags=job_comment
 """
 
 
