@@ -3,6 +3,8 @@
 import contextlib
 import re
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,14 @@ from slimline.localcluster.__main__ import main
 from slimline.localcluster.config_text import gres_conf, slurm_conf
 from slimline.localcluster.daemons import Daemon, minimal_environment, stop_daemons
 from slimline.localcluster.settings import ClusterFolder, ClusterSettings
+
+
+@pytest.fixture
+def tmp_path():
+    """A folder with a short path, as Unix sockets want it; pytest's own grow long."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
 
 HOSTS = "127.0.0.1 localhost\n192.0.2.7 machine\n"
 
