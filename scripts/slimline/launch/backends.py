@@ -26,7 +26,7 @@ QUERY_TIMEOUT_S = 60
 GRACE_S = 5.0
 # Why Slurm keeps a job back that it will never start unless somebody changes the job or a limit.
 HOPELESS = re.compile(
-    r"Partition(Node|Time)Limit|BadConstraints|Invalid(Account|QOS)|(Account|QOS)NotAllowed|MaxMemPerLimit"
+    r"Partition(Config|NodeLimit|TimeLimit)|BadConstraints|Invalid(Account|QOS)|(Account|QOS)NotAllowed|MaxMemPerLimit"
     r"|\w+PerJob\w*|launch.failed.requeued.held"
 )
 
