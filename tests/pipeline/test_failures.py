@@ -47,8 +47,15 @@ def test_a_mistake_that_shows_only_in_a_rule_is_one_clear_screen(clone, tiny):
     assert "Traceback" not in result.stdout
 
 
-@pytest.mark.parametrize("when", ["rule train:", "rule prune:", "rule export:", "rule predict:"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("when", "number"),
+    [
+        ("rule train:", signal.SIGINT),
+        ("rule prune:", signal.SIGTERM),
+        ("rule export:", signal.SIGINT),
+        ("rule predict:", signal.SIGTERM),
+    ],
+)
 def test_interrupted_anywhere_and_run_again_the_accuracies_are_the_same(clone, tiny, reference, when, number):
     config = clone.write_config("tiny", **tiny)
     with subprocess.Popen(
