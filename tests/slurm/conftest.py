@@ -81,7 +81,7 @@ def slurm(tmp_path_factory):
 def clean(slurm):
     """The cluster; without jobs and with all nodes in service when the test is over, however it ended."""
     yield slurm
-    slurm.command("scancel", "--user=root", "--full")
+    slurm.command("scancel", "--user=root")
     until(lambda: not slurm.command("squeue", "--noheader"), 60, lambda: slurm.command("squeue"))
     for node in slurm.command("sinfo", "--noheader", "--Node", "--partition=batch", "--format=%N %T").splitlines():
         name, state = node.split()
