@@ -1,6 +1,5 @@
 """The local Slurm itself."""
 
-import re
 import time
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import psutil
 import pytest
 from conftest import until
 
+from slimline.files import read_json
 from slimline.localcluster import host
 from slimline.localcluster.jobs import job_processes
 
@@ -47,6 +47,17 @@ def test_up_again_changes_nothing(slurm):
     assert pids(slurm) == before
 
 
+def test_up_starts_what_has_died(slurm, workplace):
+    before = pids(slurm)
+    for name in ("munged", "node3"):
+        psutil.Process(read_json(slurm.folder.run / f"{name}.json")["pid"]).kill()
+    assert "do not run: munged, node3" in slurm.run("status").stdout
+    slurm.run("up")
+    after = pids(slurm)
+    assert {name for name in after if after[name] != before[name]} == {"munged.json", "node3.json"}
+    slurm.wait_for(slurm.submit("srun true", "--nodes=4", folder=workplace), "COMPLETED")
+
+
 def test_up_in_another_size_is_refused(slurm):
     result = slurm.run("up", "--nodes", "2", check=False)
     assert result.returncode == 1
@@ -70,7 +81,7 @@ def test_four_nodes_in_two_partitions_are_ready(slurm):
 
 
 def test_daemons_listen_on_loopback_only(slurm):
-    daemons = {int(re.search(r'"pid": (\d+)', text)[1]) for text in pids(slurm).values()}
+    daemons = {read_json(slurm.folder.run / name)["pid"] for name in pids(slurm)}
     listening = [c for c in psutil.net_connections("inet") if c.pid in daemons and c.status == psutil.CONN_LISTEN]
     assert len(listening) == 6  # slurmctld, slurmdbd and four nodes
     assert all(connection.laddr.ip.startswith("127.") for connection in listening)

@@ -63,7 +63,7 @@ class LocalCluster:
         try:
             if fresh:
                 self._prepare()
-            self._start()
+            self._start(fresh)
         except BaseException:
             if fresh:
                 self.down()
@@ -130,7 +130,7 @@ class LocalCluster:
         for secret in (dbd_conf, folder.munge_key):
             secret.chmod(0o600)
 
-    def _start(self) -> None:
+    def _start(self, fresh: bool) -> None:
         roster = self.roster
         roster.munged.start()
         if self.settings.accounting:
@@ -144,8 +144,11 @@ class LocalCluster:
         self._start_controller()
         for node in roster.nodes.values():
             node.start()
+        if not fresh:
+            # Otherwise minutes may pass until it asks nodes again that have been silent.
+            self._must("scontrol", "reconfigure")
         for name, node in roster.nodes.items():
-            node.wait(partial(self._unready_node, name))
+            node.wait(partial(self._silent_node, name))
 
     def _start_controller(self) -> None:
         self.roster.slurmctld.start()
@@ -166,6 +169,11 @@ class LocalCluster:
     def _unknown_nodes(self) -> str | None:
         states = self.command("sinfo", "--noheader", "--format=%T %N").stdout
         return states if "unknown" in states else None
+
+    def _silent_node(self, name: str) -> str | None:
+        """What is wrong with a node that has not reported to the controller; an asterisk says that it does not."""
+        state = self._node_state(name)
+        return f"node {name} is {state}" if not state or state.startswith("unknown") or state.endswith("*") else None
 
     def _unready_node(self, name: str) -> str | None:
         state = self._node_state(name)
