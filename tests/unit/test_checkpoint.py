@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from slimline.config.train import TrainConfig
-from slimline.training.checkpoint import FILES, Progress, checkpoint_name, load_newest_checkpoint, save_checkpoint
+from slimline.training.checkpoint import FILES, Progress, load_checkpoint, newest_valid_checkpoint, save_checkpoint
 from slimline.training.optimisation import build_optimizer
+from slimline.training.spec import checkpoint_name
 
 
 def trained(seed, optimizer="adamw"):
@@ -23,15 +24,22 @@ def trained(seed, optimizer="adamw"):
 
 def save(folder, seed, epoch, optimizer="adamw"):
     model, optimizer = trained(seed, optimizer)
-    save_checkpoint(folder, checkpoint_name(epoch, 0), model, optimizer, Progress(epoch, 0, {}, [{"epoch": epoch - 1}]))
+    save_checkpoint(
+        folder, checkpoint_name(epoch, 0), model, optimizer, Progress(epoch, records=[{"epoch": epoch - 1}])
+    )
     return model, optimizer
+
+
+def load_newest(folder, model, optimizer):
+    name = newest_valid_checkpoint(folder)
+    return load_checkpoint(folder / name, model, optimizer) if name else None
 
 
 @pytest.mark.parametrize("kind", ["adamw", "sgd"])
 def test_what_was_saved_comes_back_to_the_bit_and_goes_on_the_same(tmp_path, kind):
     model, optimizer = save(tmp_path, seed=1, epoch=3, optimizer=kind)
     other, other_optimizer = trained(2, kind)
-    assert load_newest_checkpoint(tmp_path, other, other_optimizer) == Progress(3, 0, {}, [{"epoch": 2}])
+    assert load_newest(tmp_path, other, other_optimizer) == Progress(3, records=[{"epoch": 2}])
     images = torch.randn(5, 3, 3, 3)
     for m, o in ((model, optimizer), (other, other_optimizer)):
         o.zero_grad()
@@ -42,7 +50,7 @@ def test_what_was_saved_comes_back_to_the_bit_and_goes_on_the_same(tmp_path, kin
 
 
 def test_none_without_a_checkpoint(tmp_path):
-    assert load_newest_checkpoint(tmp_path, *trained(0)) is None
+    assert load_newest(tmp_path, *trained(0)) is None
 
 
 @pytest.mark.parametrize("file", [*FILES, "manifest.json"])
@@ -58,7 +66,7 @@ def test_a_damaged_checkpoint_is_reported_and_the_older_one_used(tmp_path, caplo
     else:
         path.write_bytes(bytes(content) if damage == "flip" else path.read_bytes()[: len(content) // 2])
     with caplog.at_level(logging.WARNING, logger="slimline"):
-        progress = load_newest_checkpoint(tmp_path, *trained(3))
+        progress = load_newest(tmp_path, *trained(3))
     assert progress is not None
     assert progress.epoch == 1
     assert checkpoint_name(2, 0) in caplog.text
@@ -73,6 +81,6 @@ def test_only_the_newest_are_kept(tmp_path):
 def test_a_half_written_checkpoint_is_not_one(tmp_path):
     save(tmp_path, 1, epoch=1)
     (tmp_path / f".{checkpoint_name(2, 0)}.1.tmp").mkdir()
-    progress = load_newest_checkpoint(tmp_path, *trained(3))
+    progress = load_newest(tmp_path, *trained(3))
     assert progress is not None
     assert progress.epoch == 1

@@ -1,20 +1,24 @@
 """The trainer on real digits: it learns, it repeats itself to the bit, it goes on exactly where it stopped."""
 
 import json
+import signal
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from slimline.config.model import ModelConfig
 from slimline.config.train import AugmentationConfig, TrainConfig
+from slimline.data.batches import samples_digest
+from slimline.data.prepared import PreparedDataset
 from slimline.errors import SlimlineError
 from slimline.files import read_json
 from slimline.models.artifact import load_artifact
 from slimline.training import job, loop
-from slimline.training.checkpoint import checkpoint_name
 from slimline.training.loop import Trainer
-from slimline.training.spec import Allocation, TrainingSpec
+from slimline.training.settings import RunSettings
+from slimline.training.spec import Allocation, TrainingSpec, checkpoint_name
 from slimline.training.stop import StoppedError
 
 
@@ -56,7 +60,7 @@ def stopping_after(monkeypatch, n_steps):
     def step(self, *args):
         original(self, *args)
         done.append(None)
-        self.stop.requested = len(done) == n_steps
+        self.stop.number = signal.SIGTERM if len(done) == n_steps else 0
 
     monkeypatch.setattr(Trainer, "_train_step", step)
 
@@ -72,6 +76,36 @@ def test_it_learns_and_says_so(spec, tmp_path):
     assert history[-1]["validation_accuracy"] > 0.6 > history[0]["train_accuracy"]
     assert history[-1]["train_loss"] < history[0]["train_loss"] / 2
     assert read_json(tmp_path / "a/result/summary.json")["images_per_s"] > 0
+    expected = samples_digest(PreparedDataset.open(spec.prepared).rows("train"))
+    assert {record["samples_digest"] for record in history} == {f"{expected:016x}"}
+
+
+@pytest.mark.parametrize("change", ["miss", "twice"])
+def test_a_sample_that_is_missed_or_seen_twice_is_noticed(spec, tmp_path, monkeypatch, change):
+    original = loop.epoch_order
+
+    def wrong(rows, seed, epoch):
+        order = original(rows, seed, epoch)
+        return order[1:] if change == "miss" else np.concatenate([order[:1], order[:-1]])
+
+    monkeypatch.setattr(loop, "epoch_order", wrong)
+    with pytest.raises(AssertionError, match="every sample once"):
+        train(spec, tmp_path / "a")
+
+
+def test_stopped_during_validation_it_goes_on_to_the_same_bits(spec, tmp_path, monkeypatch):
+    unbroken = train(spec, tmp_path / "a")
+    original = Trainer._evaluate
+
+    def evaluate(self, rows):
+        self.stop.number = signal.SIGTERM if self.progress.epoch == 1 else 0
+        return original(self, rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_evaluate", evaluate)
+        with pytest.raises(StoppedError):
+            train(spec, tmp_path / "b")
+    assert same(unbroken, train(spec, tmp_path / "b"))
 
 
 def test_the_same_spec_gives_the_same_bits_and_another_seed_does_not(spec, tmp_path):
@@ -97,7 +131,8 @@ def test_stopped_anywhere_it_goes_on_to_the_same_bits(spec, tmp_path, monkeypatc
 
 def test_killed_in_the_middle_of_an_epoch_it_goes_on_from_the_last_checkpoint(spec, tmp_path, monkeypatch):
     unbroken = train(spec, tmp_path / "a")
-    monkeypatch.setattr(loop, "CHECKPOINT_INTERVAL_S", 0.0)  # after every step
+    (tmp_path / "b").mkdir()
+    RunSettings(checkpoint_interval_s=0.0).write(tmp_path / "b")  # after every step
     original, done = Trainer._train_step, []
 
     def step(self, *args):

@@ -54,6 +54,16 @@ def share(rows: Rows, parts: int, part: int) -> Rows:
     return rows[start:stop]
 
 
+def samples_digest(rows: Rows) -> int:
+    """A number of 64 bits that tells which rows [n], and how often each, whatever their order.
+
+    Digests of the parts of an epoch add up, modulo 2^64, to that of the whole: so ranks and resumed runs can prove
+    that they have seen every sample once.
+    """
+    with np.errstate(over="ignore"):
+        return int(mix64(rows.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)).sum(dtype=np.uint64))
+
+
 def augment(images: torch.Tensor, config: AugmentationConfig, seed: int, epoch: int, rows: Rows) -> torch.Tensor:
     """Images [n, c, h, w] of any type, each shifted and mirrored as (seed, epoch, its row) says.
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from slimline.errors import SlimlineError
 from slimline.files import read_json, replacing_folder, sha256_file, write_json
+from slimline.training.spec import checkpoint_names
 
 log = logging.getLogger("slimline")
 
@@ -35,12 +36,14 @@ class Progress:
         epoch: epochs completed.
         step: steps completed of the current epoch.
         sums: running sums of the current epoch: loss, correct, samples, seconds, data-wait seconds.
+        digest: which samples the current epoch has seen, see `samples_digest`.
         records: history of the epochs completed.
     """
 
     epoch: int = 0
     step: int = 0
     sums: dict[str, float] = field(default_factory=dict)
+    digest: int = 0
     records: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -51,29 +54,27 @@ def save_checkpoint(folder: Path, name: str, model: nn.Module, optimizer: torch.
         save_file(dict(_optimizer_tensors(optimizer)), temporary / FILES[1])
         write_json(temporary / FILES[2], asdict(at))
         write_json(temporary / MANIFEST, {file: sha256_file(temporary / file) for file in FILES})
-    for old in _names(folder)[:-KEEP]:
+    for old in checkpoint_names(folder)[:-KEEP]:
         shutil.rmtree(folder / old)
+    for unfinished in folder.glob(".epoch-*.tmp"):  # of a process that was killed while it wrote
+        shutil.rmtree(unfinished)
 
 
-def load_newest_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
-    """Loads the newest checkpoint that holds into model and optimizer; None when there is none."""
-    for name in reversed(_names(folder)):
+def newest_valid_checkpoint(folder: Path) -> str | None:
+    """Name of the newest checkpoint that holds; those that do not are reported."""
+    for name in reversed(checkpoint_names(folder)):
         problem = _damage(folder / name)
         if problem is None:
-            model.load_state_dict(load_file(folder / name / FILES[0]))
-            _restore_optimizer(optimizer, load_file(folder / name / FILES[1]))
-            return Progress(**read_json(folder / name / FILES[2]))
+            return name
         log.warning("checkpoint %s is damaged (%s): going back to the one before", folder / name, problem)
     return None
 
 
-def checkpoint_name(epoch: int, step: int) -> str:
-    """Name of a folder that sorts by position."""
-    return f"epoch-{epoch:05d}-step-{step:07d}"
-
-
-def _names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.glob("epoch-*-step-*") if path.is_dir())
+def load_checkpoint(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+    """Loads a checkpoint that holds into model and optimizer."""
+    model.load_state_dict(load_file(checkpoint / FILES[0]))
+    _restore_optimizer(optimizer, load_file(checkpoint / FILES[1]))
+    return Progress(**read_json(checkpoint / FILES[2]))
 
 
 def _damage(checkpoint: Path) -> str | None:

@@ -42,6 +42,13 @@ class World:
             return list(flags)
         return [count > 0 for count in self.sum(torch.tensor(flags, dtype=torch.int32, device=self.device)).tolist()]
 
+    def from_main(self, value: str | None) -> str | None:
+        """`value` as the main rank has it."""
+        values = [value]
+        if self.size > 1:
+            dist.broadcast_object_list(values, device=self.device)
+        return values[0]
+
     def barrier(self) -> None:
         """Waits for all ranks."""
         if self.size > 1:
@@ -64,11 +71,10 @@ def joined(allocation: Allocation) -> Iterator[World]:
     if size > 1:
         backend = "nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=COLLECTIVE_TIMEOUT)
-    try:
-        yield World(rank, size, device)
-    finally:
-        if size > 1:
-            dist.destroy_process_group()
+    yield World(rank, size, device)
+    # Not after an error: where a collective hangs, so does this, and the end of the process does it all the same.
+    if size > 1:
+        dist.destroy_process_group()
 
 
 def data_parallel(model: nn.Module, world: World) -> nn.Module:

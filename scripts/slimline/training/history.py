@@ -42,12 +42,15 @@ class History:
                 file.write(json.dumps(record) + "\n")
             log.info(" ".join(f"{key} {_short(value)}" for key, value in record.items()))
 
+    @property
+    def beat_is_due(self) -> bool:
+        """Whether this rank writes and the interval is over."""
+        return self.writes and time.monotonic() - self._last_beat_s >= HEARTBEAT_INTERVAL_S
+
     def beat(self, **state: Any) -> None:
-        """Writes the heartbeat, at most once per interval."""
-        now_s = time.monotonic()
-        if self.writes and now_s - self._last_beat_s >= HEARTBEAT_INTERVAL_S:
-            self._last_beat_s = now_s
-            write_json(self.heartbeat_path, state | {"updated_unix_s": time.time()})
+        """Writes the heartbeat."""
+        self._last_beat_s = time.monotonic()
+        write_json(self.heartbeat_path, state | {"updated_unix_s": time.time()})
 
 
 def _short(value: Any) -> str:

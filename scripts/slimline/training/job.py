@@ -33,11 +33,11 @@ def run(spec: TrainingSpec, folder: Path) -> None:
 
 def run_training(spec: TrainingSpec, folder: Path, prepare: Preparation) -> None:
     """Trains what `prepare` gives and writes the job's result folder; every kind of training ends here."""
-    stop = StopRequest().install()
     with joined(spec.allocation) as world:
         torch.manual_seed(spec.seed)
         model, architecture, loss_sum = prepare(spec, world)
-        trainer = Trainer(model, spec, loss_sum, world, folder, stop)
+        trainer = Trainer(model, spec, loss_sum, world, folder, StopRequest())
+        trainer.stop.install()
         started_s = time.monotonic()
         trainer.fit()
         if world.is_main:

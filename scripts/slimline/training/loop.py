@@ -12,18 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from slimline.data.batches import Rows, augment, epoch_order, random_words, share, steps_per_epoch
+from slimline.data.batches import Rows, augment, epoch_order, random_words, samples_digest, share, steps_per_epoch
 from slimline.data.prepared import PreparedDataset
 from slimline.errors import SlimlineError
-from slimline.training.checkpoint import Progress, checkpoint_name, load_newest_checkpoint, save_checkpoint
+from slimline.training.checkpoint import Progress, load_checkpoint, newest_valid_checkpoint, save_checkpoint
 from slimline.training.distributed import World, data_parallel
 from slimline.training.history import History
 from slimline.training.losses import LossSum, cross_entropy
 from slimline.training.optimisation import build_optimizer, learning_rate_at, set_learning_rate
-from slimline.training.spec import TrainingSpec
+from slimline.training.settings import RunSettings
+from slimline.training.spec import CHECKPOINTS_FOLDER, TrainingSpec, checkpoint_name
 from slimline.training.stop import StoppedError, StopRequest
 
-CHECKPOINT_INTERVAL_S = 30.0
 EVALUATION_BATCH = 1024
 
 
@@ -47,11 +47,14 @@ class Trainer:
         self.loss_sum = loss_sum
         self.model = model.to(world.device).to(memory_format=torch.channels_last)
         self.optimizer = build_optimizer(self.model, self.recipe)
-        self.checkpoints = folder / "checkpoints"
-        resumed = load_newest_checkpoint(self.checkpoints, self.model, self.optimizer)
+        self.checkpoints = folder / CHECKPOINTS_FOLDER
+        self.checkpoint_interval_s = RunSettings.read(folder).checkpoint_interval_s
+        # The main rank chooses: on a shared file system others may not see the newest one yet.
+        newest = world.from_main(newest_valid_checkpoint(self.checkpoints) if world.is_main else None)
+        resumed = load_checkpoint(self.checkpoints / newest, self.model, self.optimizer) if newest else None
         self.progress = resumed or Progress()
         if not world.is_main:
-            self.progress.sums = {}  # a checkpoint's sums are those of all ranks: counted once
+            self.progress.sums, self.progress.digest = {}, 0  # a checkpoint's are those of all ranks: counted once
         self.history = History(folder, self.progress.records, writes=world.is_main)
         if resumed:
             self.history.add({"kind": "resume", "epoch": resumed.epoch, "step": resumed.step})
@@ -79,12 +82,12 @@ class Trainer:
             self._train_step(epoch, step, share(order, self.steps_per_epoch, step))
             self.progress.step = step + 1
             self._add("seconds", time.perf_counter() - started_s)
-            self._beat(epoch)
+            self._beat("train")
             stop, due = self.world.any(self.stop.requested, self._save_is_due())
             if stop or due:
                 self._save()
             if stop:
-                raise StoppedError(f"stopped at epoch {epoch}, step {step + 1}")
+                raise self._stopped()
 
     def _train_step(self, epoch: int, step: int, batch: Rows) -> None:
         """One optimizer step on the global batch of rows [n], of which this rank sees its share."""
@@ -109,6 +112,7 @@ class Trainer:
             self._add("loss", loss.detach())
             self._add("correct", (logits.detach().argmax(1) == labels).sum())
             self._add("samples", len(rows))
+            self.progress.digest = (self.progress.digest + samples_digest(rows)) % 2**64
         self.optimizer.step()
 
     def _finish_epoch(self, epoch: int) -> None:
@@ -122,14 +126,18 @@ class Trainer:
                 got=f"loss {train_loss}",
                 next_step="lower train.learning_rate or raise train.warmup",
             )
+        digest = self._total_digest()
+        assert digest == samples_digest(self.train_rows), "the epoch has not seen every sample once"
+        started_s = time.perf_counter()
         validation = self._evaluate(self.data.rows("validation"))
-        self.progress.epoch, self.progress.step, self.progress.sums = epoch + 1, 0, {}
+        self.progress.epoch, self.progress.step, self.progress.sums, self.progress.digest = epoch + 1, 0, {}, 0
         self.history.add(
             {
                 "kind": "epoch",
                 "epoch": epoch,
                 "step": (epoch + 1) * self.steps_per_epoch,
                 "samples": (epoch + 1) * len(self.train_rows),
+                "samples_digest": f"{digest:016x}",
                 "learning_rate": self.optimizer.param_groups[0]["lr"],
                 "train_loss": train_loss,
                 "train_accuracy": sums["correct"] / sums["samples"],
@@ -137,6 +145,7 @@ class Trainer:
                 "images_per_s": sums["samples"] / max(seconds, 1e-9),
                 "data_wait_share": wait_s / max(seconds, 1e-9),
                 "seconds": seconds,
+                "validation_seconds": time.perf_counter() - started_s,
             }
         )
 
@@ -149,11 +158,16 @@ class Trainer:
         plain_loss = cross_entropy(label_smoothing=0.0)
         sums = torch.zeros(2, dtype=torch.float64, device=self.world.device)
         mine = share(rows, self.world.size, self.world.rank)
-        for start in range(0, len(mine), EVALUATION_BATCH):
-            images, labels, _ = self._load(mine[start : start + EVALUATION_BATCH])
+        # As many rounds on every rank, though shares differ by one: they agree on stopping in each.
+        for part in range(rounds := -(-len(rows) // (self.world.size * EVALUATION_BATCH))):
+            images, labels, _ = self._load(share(mine, rounds, part))
             with self._autocast():
                 logits = self.model(images).float()
             sums += torch.stack([plain_loss(logits, labels, images).double(), (logits.argmax(1) == labels).sum()])
+            self._beat("validate")
+            if any(self.world.any(self.stop.requested)):
+                self._save()
+                raise self._stopped()
         loss, correct = self.world.sum(sums).tolist()
         return {"validation_loss": loss / len(rows), "validation_accuracy": correct / len(rows)}
 
@@ -186,31 +200,44 @@ class Trainer:
         )
         return dict(zip(names, self.world.sum(values).tolist(), strict=True))
 
+    def _total_digest(self) -> int:
+        """Which samples the epoch has seen on all ranks together."""
+        signed = self.progress.digest - (self.progress.digest >> 63 << 64)
+        return int(self.world.sum(torch.tensor(signed, device=self.world.device)).item()) % 2**64
+
     def _save_is_due(self) -> bool:
-        return time.monotonic() - self.last_save_s >= CHECKPOINT_INTERVAL_S
+        return time.monotonic() - self.last_save_s >= self.checkpoint_interval_s
+
+    def _stopped(self) -> StoppedError:
+        return StoppedError(f"stopped at epoch {self.progress.epoch}, step {self.progress.step}", self.stop.number)
 
     def _save(self) -> None:
         """Writes a checkpoint; the epoch's sums are those of all ranks, kept by the main one."""
-        totals = self._total(["loss", "correct", "samples"])
+        totals, digest = self._total(["loss", "correct", "samples"]), self._total_digest()
         if self.world.is_main:
             timing = {name: float(self.progress.sums.get(name, 0.0)) for name in ("seconds", "data_wait")}
             sums = totals | timing if self.progress.step else {}
-            at = Progress(self.progress.epoch, self.progress.step, sums, self.history.records)
+            at = Progress(self.progress.epoch, self.progress.step, sums, digest, self.history.records)
             name = checkpoint_name(at.epoch, at.step)
             save_checkpoint(self.checkpoints, name, self.model, self.optimizer, at)
         self.world.barrier()
         self.last_save_s = time.monotonic()
 
-    def _beat(self, epoch: int) -> None:
-        seconds, samples = self.progress.sums["seconds"], self.progress.sums["samples"] * self.world.size
-        done = (epoch * self.steps_per_epoch + self.progress.step) / (self.recipe.epochs * self.steps_per_epoch)
-        images_per_s = samples / seconds if seconds else 0.0
-        remaining = (1 - done) * self.recipe.epochs * len(self.train_rows)
+    def _beat(self, phase: str) -> None:
+        """Tells where the run is; loss and speed are those of this rank's share of the epoch."""
+        if not self.history.beat_is_due:
+            return
+        at, sums = self.progress, self.progress.sums
+        done = at.epoch * self.steps_per_epoch + at.step
+        images_per_s = sums["samples"] * self.world.size / sums["seconds"] if sums.get("seconds") else 0.0
+        remaining = (self.recipe.epochs * self.steps_per_epoch - done) / self.steps_per_epoch * len(self.train_rows)
         self.history.beat(
-            epoch=epoch + 1,
+            phase=phase,
+            epoch=at.epoch + 1,
             epochs=self.recipe.epochs,
-            step=self.progress.step,
+            step=at.step,
             steps=self.steps_per_epoch,
+            loss=float(sums["loss"]) / sums["samples"] if sums.get("samples") else None,
             images_per_s=images_per_s,
             eta_s=remaining / images_per_s if images_per_s else None,
         )

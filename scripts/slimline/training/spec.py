@@ -17,6 +17,17 @@ RESULT_FOLDER = "result"
 HEARTBEAT_FILE = "heartbeat.json"
 HISTORY_FILE = "history.jsonl"
 SUMMARY_FILE = "summary.json"
+CHECKPOINTS_FOLDER = "checkpoints"
+
+
+def checkpoint_name(epoch: int, step: int) -> str:
+    """Name of a checkpoint's folder; names sort by position."""
+    return f"epoch-{epoch:05d}-step-{step:07d}"
+
+
+def checkpoint_names(folder: Path) -> list[str]:
+    """Names of the checkpoints in a folder, oldest first."""
+    return sorted(path.name for path in folder.glob("epoch-*-step-*") if path.is_dir())
 
 
 @dataclass(frozen=True)

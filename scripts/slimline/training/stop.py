@@ -6,28 +6,57 @@ import os
 import signal
 from types import FrameType
 
+# SIGTERM and SIGUSR2 come from schedulers; SIGINT and SIGHUP reach every process of a terminal.
+SIGNALS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP)
+
 
 class StoppedError(Exception):
-    """The run was asked to stop and has saved where it is."""
+    """The run was asked to stop, and stands at its newest checkpoint.
+
+    Args:
+        text: where it stopped.
+        number: the signal; 0 where another rank has got it.
+        saved: whether all ranks stopped together, after a checkpoint.
+    """
+
+    def __init__(self, text: str, number: int = 0, saved: bool = True) -> None:
+        super().__init__(text)
+        self.number, self.saved = number, saved
 
 
 class StopRequest:
     """Turns a signal into a flag; nothing else happens inside the handler.
 
-    SIGTERM and SIGUSR2 come from schedulers; SIGINT and SIGHUP reach every process of a terminal.
     Data workers inherit handlers when they are forked: only the process that installed them reacts.
     """
 
     def __init__(self) -> None:
-        self.requested = False
+        self.number = 0
         self._pid = os.getpid()
+
+    @property
+    def requested(self) -> bool:
+        """Whether a signal has come."""
+        return self.number != 0
 
     def install(self) -> StopRequest:
         """Replaces the handlers of these signals in this process."""
-        for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP):
+        for number in SIGNALS:
             signal.signal(number, self._set)
         return self
 
     def _set(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() == self._pid:
-            self.requested = True
+            self.number = number
+
+
+def stop_at_once() -> None:
+    """Lets the signals raise: for the time before the first step, when there is nothing to save."""
+    pid = os.getpid()
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        if os.getpid() == pid:
+            raise StoppedError("stopped before the first step", number, saved=False)
+
+    for number in SIGNALS:
+        signal.signal(number, leave)
