@@ -15,8 +15,10 @@ from slimline.config.cluster import ClusterConfig
 from slimline.config.train import TrainConfig
 from slimline.errors import SlimlineError
 from slimline.files import read_json, write_json
-from slimline.launch.receipt import RUNNING, Receipt
+from slimline.launch.receipt import SUBMITTING, Receipt
+from slimline.launch.resources import Resources
 from slimline.launch.run import JOBS, TrainingOutputs, launch
+from slimline.launch.states import RUNNING
 from slimline.training.spec import RESULT_FOLDER, Allocation, TrainingSpec
 
 CLUSTER = ClusterConfig(name="local", executor="local", cpus_per_node=2, memory_mb_per_node=4096)
@@ -76,14 +78,35 @@ def test_a_users_mistake_in_a_rank_comes_back_as_it_is():
 
 
 def test_a_failed_rank_ends_its_peers_and_shows_its_own_log():
-    with pytest.raises(SlimlineError, match="Rank 1 of the job failed") as caught:
+    with pytest.raises(SlimlineError, match="Rank 1 of the training job failed") as caught:
         run("fail_on_rank_one", ranks=2)
     assert "the disk is gone" in str(caught.value)
 
 
-def test_a_killed_rank_ends_its_peers():
-    with pytest.raises(SlimlineError, match="ended without a result"):
+def test_a_killed_rank_ends_its_peers_and_is_tried_again_a_few_times():
+    with pytest.raises(SlimlineError, match="3 attempts in a row have got no further"):
         run("killed_on_rank_one", ranks=2)
+    (folder,) = JOBS.iterdir()
+    assert [attempt.state for attempt in Receipt(folder).attempts] == ["FAILED"] * 3
+
+
+def test_a_rank_that_is_killed_once_costs_one_attempt():
+    receipt = run("killed_once")
+    assert [attempt["state"] for attempt in receipt["attempts"]][1:] == ["COMPLETED"]
+    assert len(receipt["starts"]) == 2
+
+
+def test_a_job_that_stops_when_it_is_asked_to_is_started_again():
+    receipt = run("stop_once")
+    assert [attempt["state"] for attempt in receipt["attempts"]] == ["COMPLETED", "COMPLETED"]
+    assert receipt["attempts"][0]["reason"] == "stopped when it was asked to"
+
+
+def test_a_job_at_its_time_limit_gets_time_for_the_rest():
+    receipt = run("at_the_time_limit_once")
+    first, second = receipt["attempts"]
+    assert (first["state"], second["state"]) == ("TIMEOUT", "COMPLETED")
+    assert (first["time_min"], second["time_min"]) == (5, 20)  # 1.5 * 10 min of measured training, and 5 around it
 
 
 def test_after_a_failure_the_next_run_submits_again():
@@ -96,9 +119,27 @@ def test_after_a_failure_the_next_run_submits_again():
 def test_a_job_that_is_gone_is_noticed_and_done_again():
     folder = JOBS / f"{spec('succeed').name}-{spec('succeed').digest[:16]}"
     folder.mkdir(parents=True)
-    Receipt(folder).begin(str(2**22 + 1))  # no process can have this id
+    receipt = Receipt(folder)
+    receipt.intend(Resources.from_plan(plan()))
+    receipt.begin(str(2**22 + 1))  # no process can have this id
     receipt = run("succeed")
     assert [attempt["state"] for attempt in receipt["attempts"]] == ["LOST", "COMPLETED"]
+
+
+def test_a_job_whose_id_was_never_written_down_is_found():
+    process = launcher()
+    process.kill()
+    process.wait(timeout=60)
+    (folder,) = JOBS.iterdir()
+    receipt = Receipt(folder)
+    job_id, receipt.attempts[0].job_id, receipt.attempts[0].state = receipt.attempts[0].job_id, "", SUBMITTING
+    receipt._write()
+    second = subprocess.Popen([sys.executable, "-c", LAUNCHER])
+    while not Receipt(folder).attempts[0].job_id:
+        assert second.poll() is None
+    write_json(Path("go.json"), {})
+    assert second.wait(timeout=60) == 0
+    assert read_json(Path("out/job.json"))["job_ids"] == [job_id]
 
 
 def test_the_job_is_remembered_before_anything_waits(monkeypatch):
@@ -109,7 +150,7 @@ def test_the_job_is_remembered_before_anything_waits(monkeypatch):
         assert [(a.job_id, a.state) for a in Receipt(folder).attempts] == [(job_id, RUNNING)]
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module.Watch, "wait", look)
+    monkeypatch.setattr(module.Watch, "follow", look)
     with pytest.raises(KeyboardInterrupt):
         run("wait_for_ever")
 

@@ -30,6 +30,19 @@ class ClusterConfig(Config):
     time_limit_min: Annotated[int, Field(ge=1)] = Field(
         default=1440, description="Longest time limit in minutes that the site grants."
     )
+    checkpoint_interval_s: Annotated[float, Field(gt=0)] = Field(
+        default=30.0, description="Seconds of training between two checkpoints: the most that a killed job loses."
+    )
+    stall_timeout_s: Annotated[int, Field(ge=10)] = Field(
+        default=300,
+        description="A Slurm job that runs but has made no step for so many seconds is taken to be stuck, and "
+        "started again from its newest checkpoint.",
+    )
+    poll_interval_s: Annotated[float, Field(ge=1)] = Field(
+        default=15.0,
+        description="Least seconds between two questions to Slurm about the queue: one question for all jobs of a "
+        "working folder. Large sites may ask for 60.",
+    )
     account: str | None = Field(default=None, description="Slurm account that jobs are charged to.")
     partition: str | None = Field(default=None, description="Slurm partition; the site's default where unset.")
     qos: str | None = Field(default=None, description="Slurm quality of service.")

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import json
 import logging
 import os
 import sys
+import time
 import traceback
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import submitit
 
 from slimline.errors import SlimlineError
-from slimline.files import write_json
-from slimline.training.spec import TrainingSpec
-from slimline.training.stop import StoppedError
+from slimline.files import read_json, write_json
+from slimline.launch.leaving import note_leaving
+from slimline.training.spec import HEARTBEAT_FILE, TrainingSpec
+from slimline.training.stop import StoppedError, stop_at_once
+
+log = logging.getLogger("slimline")
 
 FAILURE_PATTERN = "failure-rank-*.json"
+STARTS_FILE = "starts.jsonl"
+# What a shell calls the end by SIGTERM.
+STOPPED_UNSAVED = 143
 
 
 @dataclass(frozen=True)
@@ -33,22 +44,63 @@ class TrainingEntry:
     rendezvous: str | None
 
     def __call__(self) -> None:
-        """Runs this rank; a failure is left in a file for the launcher before it is raised."""
+        """Runs this rank; a failure is left in a file for the launcher."""
+        stop_at_once()
         environment = submitit.JobEnvironment()
         _describe_rank(environment, self.rendezvous)
         rank = environment.global_rank
         logging.basicConfig(level=logging.INFO, format=f"%(asctime)s rank {rank} %(message)s", stream=sys.stdout)
-        spec = TrainingSpec.read(self.folder)
-        module, _, function = spec.entry.partition(":")
         try:
+            self._note_start(environment)
+            spec = TrainingSpec.read(self.folder)
+            module, _, function = spec.entry.partition(":")
             getattr(importlib.import_module(module), function)(spec, self.folder)
         except StoppedError as stopped:
-            logging.getLogger("slimline").info("%s; the checkpoint holds it", stopped)
+            log.info("%s", stopped)
+            if rank == 0:
+                note_leaving(self.folder, environment.job_id if self.rendezvous is None else None, stopped)
+            if not stopped.saved:
+                _leave(STOPPED_UNSAVED)
         except Exception as error:
-            content = {"rank": rank, "mistake": isinstance(error, SlimlineError), "text": str(error)}
-            content["traceback"] = traceback.format_exc()
-            write_json(self.folder / FAILURE_PATTERN.replace("*", str(rank)), content)
-            raise
+            content = {"rank": rank, "kind": _kind(error), "text": str(error) or type(error).__name__}
+            content |= {"traceback": traceback.format_exc(), "failed_unix_s": time.time()}
+            write_json(self._failure_path(rank), content)
+            log.exception("rank %d failed", rank)
+            _leave(1)
+
+    def _failure_path(self, rank: int) -> Path:
+        return self.folder / FAILURE_PATTERN.replace("*", str(rank))
+
+    def _note_start(self, environment: submitit.JobEnvironment) -> None:
+        """Clears what an earlier run of the same job has left, and says that this one is there."""
+        self._failure_path(environment.global_rank).unlink(missing_ok=True)
+        if environment.global_rank:
+            return
+        now_utc = datetime.now(UTC).isoformat(timespec="seconds")
+        start = {"job_id": environment.job_id, "started_utc": now_utc, "nodes": list(environment.hostnames)}
+        with (self.folder / STARTS_FILE).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(start) + "\n")
+        path = self.folder / HEARTBEAT_FILE
+        before = read_json(path) if path.exists() else {}
+        write_json(path, before | {"phase": "start", "updated_unix_s": time.time()})
+
+
+def _leave(code: int) -> None:
+    """Ends the process as it stands: where a collective hangs, tidying up would hang as well."""
+    logging.shutdown()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    os._exit(code)
+
+
+def _kind(error: Exception) -> str:
+    """`mistake` of the user, `peer` for an error that another rank's end has caused, or `error`."""
+    if isinstance(error, SlimlineError):
+        return "mistake"
+    # Only where training has loaded it: `launch` itself does without torch.
+    distributed: Any = sys.modules.get("torch.distributed")
+    lost = distributed is not None and isinstance(error, distributed.DistError)
+    return "peer" if lost or (isinstance(error, RuntimeError) and "gloo" in str(error)) else "error"
 
 
 def _describe_rank(environment: submitit.JobEnvironment, rendezvous: str | None) -> None:

@@ -1,4 +1,4 @@
-"""What is remembered of a job between runs of Snakemake: its ids and what became of them."""
+"""What is remembered of a job between runs of Snakemake: its ids, what each asked for, and what became of it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from slimline.files import read_json, write_json
+from slimline.launch.resources import Resources
+from slimline.launch.states import RUNNING, JobState
+from slimline.training.spec import CHECKPOINTS_FOLDER, checkpoint_names
 
 RECEIPT_FILE = "receipt.json"
-RUNNING = "RUNNING"
+SUBMITTING = "SUBMITTING"
 
 
 def utc_now() -> str:
@@ -20,19 +23,38 @@ def utc_now() -> str:
 
 @dataclass
 class Attempt:
-    """One submission."""
+    """One submission.
+
+    Args:
+        job_id: its id; empty until it is known.
+        state: SUBMITTING, RUNNING (which includes waiting in a queue), or how it ended.
+        memory_mb: memory per node that it asked for.
+        time_min: time limit that it asked for.
+        submitted_utc: when it was submitted.
+        started_utc: when its main rank started first.
+        ended_utc: when it was seen to have ended.
+        exit_code: as the scheduler says it.
+        reason: why it ended.
+        reached: the newest checkpoint at its end.
+    """
 
     job_id: str
     state: str
-    started_utc: str
+    memory_mb: int
+    time_min: int
+    submitted_utc: str
+    started_utc: str | None = None
     ended_utc: str | None = None
+    exit_code: str | None = None
     reason: str | None = None
+    reached: str | None = None
 
 
 class Receipt:
     """The attempts of one job, on disk before anything waits for them."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._path = folder / RECEIPT_FILE
         content = read_json(self._path) if self._path.exists() else {"attempts": []}
         self.attempts = [Attempt(**attempt) for attempt in content["attempts"]]
@@ -41,18 +63,31 @@ class Receipt:
     def open_attempt(self) -> Attempt | None:
         """The attempt that has not been seen to end."""
         last = self.attempts[-1] if self.attempts else None
-        return last if last and last.state == RUNNING else None
+        return last if last and last.state in (SUBMITTING, RUNNING) else None
+
+    def intend(self, resources: Resources) -> None:
+        """Notes that a submission is about to happen."""
+        self.attempts.append(Attempt("", SUBMITTING, resources.memory_mb, resources.time_min, utc_now()))
+        self._write()
 
     def begin(self, job_id: str) -> None:
-        """Notes a submission."""
-        self.attempts.append(Attempt(job_id, RUNNING, utc_now()))
+        """Notes the id that the submission got."""
+        self.attempts[-1].job_id, self.attempts[-1].state = job_id, RUNNING
         self._write()
 
-    def end(self, state: str, reason: str | None = None) -> None:
-        """Notes how the open attempt ended."""
-        attempt = self.attempts[-1]
-        attempt.state, attempt.ended_utc, attempt.reason = state, utc_now(), reason
+    def forget_intention(self) -> None:
+        """Takes the note of a submission back that did not happen."""
+        self.attempts.pop()
         self._write()
+
+    def end(self, state: JobState, started_utc: str | None) -> Attempt:
+        """Notes how the open attempt ended; returns it."""
+        attempt = self.attempts[-1]
+        attempt.state, attempt.reason, attempt.exit_code = state.state, state.reason or None, state.exit_code or None
+        attempt.started_utc, attempt.ended_utc = started_utc, utc_now()
+        attempt.reached = next(reversed(checkpoint_names(self._folder / CHECKPOINTS_FOLDER)), None)
+        self._write()
+        return attempt
 
     def to_json(self) -> list[dict[str, Any]]:
         """The attempts, oldest first."""

@@ -1,26 +1,42 @@
-"""Launching a training job: join the one that exists or submit it, wait, and collect what it made."""
+"""Launching a training job: join the one that exists or submit it, wait, start again what was lost, and collect."""
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from slimline.config.cluster import ClusterConfig
+from slimline.errors import SlimlineError
 from slimline.files import copy_file, read_json, write_json
 from slimline.launch.backends import Backend, backend_for
-from slimline.launch.entry import FAILURE_PATTERN
-from slimline.launch.receipt import Receipt
-from slimline.launch.watch import Watch
-from slimline.training.spec import HEARTBEAT_FILE, HISTORY_FILE, RESULT_FOLDER, SUMMARY_FILE, TrainingSpec
+from slimline.launch.entry import FAILURE_PATTERN, STARTS_FILE
+from slimline.launch.failure import failure_screen, held_screen
+from slimline.launch.leaving import LEFT_FILE
+from slimline.launch.receipt import Attempt, Receipt
+from slimline.launch.recovery import decide
+from slimline.launch.refusal import refusal
+from slimline.launch.resources import Resources
+from slimline.launch.states import CANCELLED, COMPLETED, STALLED, JobState
+from slimline.launch.watch import Ending, SnakemakeGoneError, Watch
+from slimline.training.settings import RunSettings
+from slimline.training.spec import (
+    CHECKPOINTS_FOLDER,
+    HEARTBEAT_FILE,
+    HISTORY_FILE,
+    RESULT_FOLDER,
+    SUMMARY_FILE,
+    TrainingSpec,
+)
 
 log = logging.getLogger("slimline")
 
@@ -41,71 +57,186 @@ def launch(spec: TrainingSpec, plan: dict[str, Any], cluster: ClusterConfig, out
     """Has a training job done and puts its files in place.
 
     The job's folder is named after the digest of its spec. A result that lies there is used, a job that still
-    lives is joined, and only then is one submitted; a lock keeps two launchers from submitting twice.
+    lives is joined, and only then is one submitted; a lock keeps two launchers from submitting twice. An attempt
+    that is lost is followed by another from the newest checkpoint, a bounded number of times.
 
     Raises:
         SlimlineError: the job was not accepted, or it failed.
     """
     folder = JOBS / f"{spec.name}-{spec.digest[:16]}"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with FileLock(folder / "lock"):
+    # SIGTERM and SIGHUP raise, as Ctrl-C does, so that the job is cancelled on the way out.
+    with _locked(folder, spec), _handling(_leave, signal.SIGTERM, signal.SIGHUP):
         receipt = Receipt(folder)
         if (folder / RESULT_FOLDER).exists():
             log.info("%s: a finished job of the same content is used", spec.name)
+            if receipt.open_attempt:
+                receipt.end(JobState(COMPLETED), _started_utc(folder, receipt.open_attempt.job_id))
         else:
-            _have_it_done(spec, plan, cluster, folder, receipt)
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+            Launch(spec, plan, cluster, folder, receipt).have_it_done()
+        shutil.rmtree(folder / CHECKPOINTS_FOLDER, ignore_errors=True)
         _collect(folder, spec, plan, cluster, receipt, outputs)
 
 
-def _have_it_done(
-    spec: TrainingSpec, plan: dict[str, Any], cluster: ClusterConfig, folder: Path, receipt: Receipt
-) -> None:
-    backend = backend_for(cluster)
-    job_id = _live_job(receipt, backend)
-    if job_id is None:
-        for stale in (*folder.glob(FAILURE_PATTERN), folder / HEARTBEAT_FILE):
+class Launch:
+    """One run's care for one job.
+
+    Args:
+        spec: the job.
+        plan: content of its variant's `plan.json`.
+        cluster: where it runs.
+        folder: its folder.
+        receipt: its attempts.
+    """
+
+    def __init__(
+        self, spec: TrainingSpec, plan: dict[str, Any], cluster: ClusterConfig, folder: Path, receipt: Receipt
+    ) -> None:
+        self.spec, self.cluster, self.folder, self.receipt = spec, cluster, folder, receipt
+        self.backend: Backend = backend_for(cluster)
+        self.watch = Watch(folder, self.backend, cluster, f"{spec.variant} seed {spec.seed}")
+        planned = Resources.from_plan(plan)
+        # What was too little before is not tried again.
+        most_mb = max([planned.memory_mb, *(attempt.memory_mb for attempt in receipt.attempts)])
+        self.resources = replace(planned, memory_mb=min(most_mb, max(cluster.memory_mb_per_node, planned.memory_mb)))
+
+    def have_it_done(self) -> None:
+        """Returns when the result is there.
+
+        Raises:
+            SlimlineError: the job was not accepted, or it failed.
+        """
+        tried: list[Attempt] = []
+        job_id = self._join()
+        while True:
+            job_id = job_id or self._submit(tried)
+            ending = self._follow(job_id)
+            if ending.state.is_held:
+                raise held_screen(self.spec, job_id, ending.state, self.watch.owner.command)
+            if ending.state.state == COMPLETED and not ending.stopped:
+                self._end(ending.state)
+                self.backend.settle(job_id)
+                return
+            self.backend.cancel(job_id)
+            tried.append(self._end(ending.state))
+            self._prepare_another(job_id, ending, tried)
+            job_id = None
+
+    def _join(self) -> str | None:
+        """The job that an earlier run has not seen the end of."""
+        attempt = self.receipt.open_attempt
+        if attempt is None:
+            self._warn_of_others()
+            return None
+        job_id = attempt.job_id or self.backend.find(self.folder)
+        if job_id is None:
+            self.receipt.forget_intention()
+            return None
+        self.receipt.begin(job_id)
+        self.resources = replace(self.resources, memory_mb=attempt.memory_mb, time_min=attempt.time_min)
+        log.info("%s: joined job %s of an earlier run", self.spec.name, job_id)
+        return job_id
+
+    def _submit(self, tried: list[Attempt]) -> str:
+        for stale in (*self.folder.glob(FAILURE_PATTERN), self.folder / HEARTBEAT_FILE, self.folder / LEFT_FILE):
             stale.unlink(missing_ok=True)
-        spec.write(folder)
-        job_id = backend.submit(folder, spec.name, plan)
-        receipt.begin(job_id)
-        log.info("%s: submitted as job %s", spec.name, job_id)
-    else:
-        log.info("%s: joined job %s, which is still there", spec.name, job_id)
-    try:
-        with _interrupts_raised():
-            Watch(folder, backend, cluster.executor, f"{spec.variant} seed {spec.seed}").wait(job_id)
-    except BaseException as error:
-        backend.cancel(job_id)
-        receipt.end("FAILED" if isinstance(error, Exception) else "CANCELLED", type(error).__name__)
-        raise
-    receipt.end("COMPLETED")
-    backend.settle(job_id)
+        self.spec.write(self.folder)
+        RunSettings(self.cluster.checkpoint_interval_s).write(self.folder)
+        after = tried[-1].job_id if tried and tried[-1].state == STALLED else None
+        self.receipt.intend(self.resources)
+        try:
+            job_id = self.backend.submit(self.folder, self.spec.name, self.resources, after)
+            self.receipt.begin(job_id)
+        except SlimlineError:
+            self.receipt.forget_intention()
+            raise
+        except BaseException:
+            # Interrupted while the request was on its way: it may have arrived.
+            found = self.backend.find(self.folder)
+            if found is not None:
+                self.backend.cancel(found)
+            self.receipt.forget_intention()
+            raise
+        log.info("%s: submitted as job %s", self.spec.name, job_id)
+        return job_id
 
+    def _follow(self, job_id: str) -> Ending:
+        try:
+            return self.watch.follow(job_id)
+        except SnakemakeGoneError:
+            log.warning("Snakemake is gone; job %s goes on, and the next run joins it", job_id)
+            raise SystemExit(1) from None
+        except BaseException as error:
+            with _handling(signal.SIG_IGN, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                # A second signal must not keep the job from being cancelled.
+                self.backend.cancel(job_id)
+            self._end(JobState(CANCELLED, f"here, by {type(error).__name__}"))
+            raise
 
-def _live_job(receipt: Receipt, backend: Backend) -> str | None:
-    attempt = receipt.open_attempt
-    if attempt is None:
-        return None
-    if backend.is_alive(attempt.job_id):
-        return attempt.job_id
-    receipt.end("LOST", "not there any more when a later run looked for it")
-    return None
+    def _end(self, state: JobState) -> Attempt:
+        return self.receipt.end(state, _started_utc(self.folder, self.receipt.attempts[-1].job_id))
+
+    def _prepare_another(self, job_id: str, ending: Ending, tried: list[Attempt]) -> None:
+        """Sets the resources of the next attempt, or raises what ends the rule."""
+        if ending.state.is_hopeless:
+            raise refusal(self.cluster.name, f"it keeps the job back: {ending.state.reason}")
+        command = self.watch.owner.command
+        if ending.failure is not None and ending.failure["kind"] != "peer":
+            raise failure_screen(self.spec, self.folder, job_id, ending, None, command)
+        decision = decide(tried, self.resources, self.cluster, ending.remaining_s)
+        if decision.resources is None:
+            raise failure_screen(self.spec, self.folder, job_id, ending, decision.why, command)
+        log.warning("%s: attempt %d, job %s: %s", self.spec.name, len(self.receipt.attempts), job_id, decision.why)
+        self.resources = decision.resources
+
+    def _warn_of_others(self) -> None:
+        """Tells of live jobs of the same name that do something else: the config or the code has changed since."""
+        for other in JOBS.glob(f"{self.spec.name}-*"):
+            attempt = Receipt(other).open_attempt if other != self.folder else None
+            if attempt is not None and not (other / RESULT_FOLDER).exists():
+                log.warning(
+                    "%s: job %s may still run with what the config or code was before; nobody waits for it",
+                    self.spec.name, attempt.job_id,
+                )  # fmt: skip
 
 
 @contextmanager
-def _interrupts_raised() -> Iterator[None]:
-    """Makes SIGTERM and SIGHUP raise here, as Ctrl-C does, so that the job is cancelled on the way out."""
-
-    def leave(number: int, frame: FrameType | None) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    previous = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+def _locked(folder: Path, spec: TrainingSpec) -> Iterator[None]:
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info("%s: another run follows this job; waiting for it to end", spec.name)
+        lock.acquire()
     try:
         yield
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        lock.release()
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+@contextmanager
+def _handling(handler: Any, *numbers: signal.Signals) -> Iterator[None]:
+    """Gives signals another handler for a while."""
+    previous = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, before in previous.items():
+            signal.signal(number, before)
+
+
+def _starts(folder: Path) -> list[dict[str, Any]]:
+    """When and where the job's main rank has started, oldest first."""
+    path = folder / STARTS_FILE
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _started_utc(folder: Path, job_id: str) -> str | None:
+    return next((start["started_utc"] for start in _starts(folder) if start["job_id"] == job_id), None)
 
 
 def _collect(
@@ -130,6 +261,7 @@ def _collect(
             "executor": cluster.executor,
             "job_ids": [attempt.job_id for attempt in receipt.attempts],
             "attempts": receipt.to_json(),
+            "starts": _starts(folder),
             "ranks": spec.allocation.ranks,
             "threads_per_rank": spec.allocation.cpus_per_task,
             "precision": spec.allocation.precision,

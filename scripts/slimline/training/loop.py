@@ -83,11 +83,7 @@ class Trainer:
             self.progress.step = step + 1
             self._add("seconds", time.perf_counter() - started_s)
             self._beat("train")
-            stop, due = self.world.any(self.stop.requested, self._save_is_due())
-            if stop or due:
-                self._save()
-            if stop:
-                raise self._stopped()
+            self._save_or_stop(self._save_is_due())
 
     def _train_step(self, epoch: int, step: int, batch: Rows) -> None:
         """One optimizer step on the global batch of rows [n], of which this rank sees its share."""
@@ -165,9 +161,7 @@ class Trainer:
                 logits = self.model(images).float()
             sums += torch.stack([plain_loss(logits, labels, images).double(), (logits.argmax(1) == labels).sum()])
             self._beat("validate")
-            if any(self.world.any(self.stop.requested)):
-                self._save()
-                raise self._stopped()
+            self._save_or_stop(due=False)
         loss, correct = self.world.sum(sums).tolist()
         return {"validation_loss": loss / len(rows), "validation_accuracy": correct / len(rows)}
 
@@ -208,8 +202,14 @@ class Trainer:
     def _save_is_due(self) -> bool:
         return time.monotonic() - self.last_save_s >= self.checkpoint_interval_s
 
-    def _stopped(self) -> StoppedError:
-        return StoppedError(f"stopped at epoch {self.progress.epoch}, step {self.progress.step}", self.stop.number)
+    def _save_or_stop(self, due: bool) -> None:
+        """What ranks do together at the end of a step: save if it is time to, save and leave if any was asked to."""
+        stop, announced, due = self.world.any(self.stop.requested, self.stop.announced, due)
+        if stop or due:
+            self._save()
+        if stop:
+            where = f"stopped at epoch {self.progress.epoch}, step {self.progress.step}"
+            raise StoppedError(where, announced=announced, saved=True)
 
     def _save(self) -> None:
         """Writes a checkpoint; the epoch's sums are those of all ranks, kept by the main one."""

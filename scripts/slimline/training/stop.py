@@ -15,13 +15,13 @@ class StoppedError(Exception):
 
     Args:
         text: where it stopped.
-        number: the signal; 0 where another rank has got it.
+        announced: whether the scheduler has announced the job's end with SIGUSR2, to this rank or another.
         saved: whether all ranks stopped together, after a checkpoint.
     """
 
-    def __init__(self, text: str, number: int = 0, saved: bool = True) -> None:
+    def __init__(self, text: str, *, announced: bool, saved: bool) -> None:
         super().__init__(text)
-        self.number, self.saved = number, saved
+        self.announced, self.saved = announced, saved
 
 
 class StopRequest:
@@ -38,6 +38,11 @@ class StopRequest:
     def requested(self) -> bool:
         """Whether a signal has come."""
         return self.number != 0
+
+    @property
+    def announced(self) -> bool:
+        """Whether it was that by which a scheduler announces the job's end."""
+        return self.number == signal.SIGUSR2
 
     def install(self) -> StopRequest:
         """Replaces the handlers of these signals in this process."""
@@ -56,7 +61,8 @@ def stop_at_once() -> None:
 
     def leave(number: int, frame: FrameType | None) -> None:
         if os.getpid() == pid:
-            raise StoppedError("stopped before the first step", number, saved=False)
+            announced = number == signal.SIGUSR2
+            raise StoppedError("stopped before the first step", announced=announced, saved=False)
 
     for number in SIGNALS:
         signal.signal(number, leave)

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from slimline.errors import SlimlineError
 from slimline.files import replacing_folder, write_json, write_text
-from slimline.training.spec import HISTORY_FILE, RESULT_FOLDER, SUMMARY_FILE
+from slimline.training.spec import HEARTBEAT_FILE, HISTORY_FILE, RESULT_FOLDER, SUMMARY_FILE
+from slimline.training.stop import StoppedError
+
+SPEED = {"phase": "train", "images_per_s": 1.0, "loss": 1.0}
 
 
 def succeed(spec, folder):
@@ -40,6 +43,28 @@ def fail_once(spec, folder):
     if not (folder / "failed").exists():
         (folder / "failed").touch()
         raise OSError("not this time")
+    succeed(spec, folder)
+
+
+def killed_once(spec, folder):
+    if not (folder / "killed").exists():
+        (folder / "killed").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    succeed(spec, folder)
+
+
+def stop_once(spec, folder):
+    if not (folder / "stopped").exists():
+        (folder / "stopped").touch()
+        raise StoppedError("stopped at epoch 0, step 1", announced=False, saved=True)
+    succeed(spec, folder)
+
+
+def at_the_time_limit_once(spec, folder):
+    if not (folder / "stopped").exists():
+        (folder / "stopped").touch()
+        write_json(folder / HEARTBEAT_FILE, {"eta_s": 600.0, "epoch": 1, "epochs": 2, "step": 1, "steps": 2} | SPEED)
+        signal.raise_signal(signal.SIGUSR2)
     succeed(spec, folder)
 
 

@@ -1,0 +1,108 @@
+"""Jobs as processes on this machine, started by submitit's local executor."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import submitit
+
+from slimline.launch.entry import TrainingEntry
+from slimline.launch.resources import Resources
+from slimline.launch.states import FAILED, LOST, RUNNING, JobState
+
+# How long before the time limit a job is asked to stop.
+SIGNAL_DELAY_S = 90
+GRACE_S = 5.0
+
+
+class LocalBackend:
+    """Processes on this machine; a job's id is its controller's pid."""
+
+    def __init__(self) -> None:
+        self._most_ranks: dict[str, int] = {}
+        self._submitted: dict[str, submitit.Job[None]] = {}
+
+    def submit(self, folder: Path, name: str, resources: Resources, after: str | None = None) -> str:
+        """Starts one process per rank."""
+        del name, after  # `cancel` has waited for the end of the one before
+        executor = submitit.LocalExecutor(folder / "submitit")
+        executor.update_parameters(
+            tasks_per_node=resources.tasks_per_node,
+            gpus_per_node=resources.gpus_per_node,
+            timeout_min=resources.time_min,
+            signal_delay_s=SIGNAL_DELAY_S,
+            stderr_to_stdout=True,
+        )
+        job = executor.submit(TrainingEntry(folder, f"127.0.0.1:{_free_port()}"))
+        self._submitted[job.job_id] = job
+        return str(job.job_id)
+
+    def find(self, folder: Path) -> str | None:
+        """The controller that works in `folder`, if there is one."""
+        wanted = str(folder / "submitit")
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.cmdline()[1:3] == ["-m", "submitit.local._local"] and wanted in process.cmdline()[3]:
+                    return str(process.pid)
+        return None
+
+    def look(self, job_id: str) -> JobState:
+        """RUNNING while the controller lives with all of its ranks; submitit would let the others wait."""
+        controller = _controller(job_id)
+        if controller is None:
+            return JobState(LOST, "its processes are gone")
+        try:
+            ranks = sum(child.status() != psutil.STATUS_ZOMBIE for child in controller.children())
+        except psutil.NoSuchProcess:
+            return JobState(LOST, "its processes are gone")
+        self._most_ranks[job_id] = max(ranks, self._most_ranks.get(job_id, 0))
+        return JobState(RUNNING) if ranks == self._most_ranks[job_id] else JobState(FAILED, "a rank has ended")
+
+    def cancel(self, job_id: str) -> None:
+        """Asks all processes of the job to end, and kills those that have not after a few seconds."""
+        controller = _controller(job_id)
+        processes = [] if controller is None else [*controller.children(recursive=True), controller]
+        for process in processes:
+            _quietly(process.terminate)
+        _, left = psutil.wait_procs(processes, timeout=GRACE_S)
+        for process in left:
+            _quietly(process.kill)
+        psutil.wait_procs(left, timeout=GRACE_S)
+        self._reap(job_id)
+
+    def settle(self, job_id: str) -> None:
+        """Waits a moment for processes that are about to end, then ends them."""
+        controller = _controller(job_id)
+        if controller is not None:
+            psutil.wait_procs([controller], timeout=GRACE_S)
+        self.cancel(job_id)
+
+    def _reap(self, job_id: str) -> None:
+        """Tells submitit that its process has ended, or it would warn of it when it is collected."""
+        if job_id in self._submitted:
+            self._submitted.pop(job_id).done()
+
+
+def _controller(job_id: str) -> psutil.Process | None:
+    """The process of a local job, unless it is gone or its pid has gone to a stranger."""
+    try:
+        process = psutil.Process(int(job_id))
+        ours = "submitit.local._local" in process.cmdline()
+        return process if ours and process.status() != psutil.STATUS_ZOMBIE else None
+    except psutil.Error:
+        return None
+
+
+def _quietly(act: Callable[[], None]) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        act()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,127 @@
+"""Jobs of a Slurm cluster, submitted by submitit's Slurm executor."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import submitit
+
+from slimline.config.cluster import ClusterConfig
+from slimline.launch.entry import TrainingEntry
+from slimline.launch.local import SIGNAL_DELAY_S
+from slimline.launch.queue import Queue
+from slimline.launch.refusal import refusal
+from slimline.launch.resources import Resources
+from slimline.launch.states import JobState
+
+log = logging.getLogger("slimline")
+
+COMMAND_TIMEOUT_S = 60
+# While nobody answers, a request is neither refused nor granted: worth asking again.
+UNREACHABLE = re.compile(r"Unable to contact|Connection refused|Socket timed out|Zero Bytes|Transport|timed out", re.I)
+RETRY_S = 15.0
+RETRY_FOR_S = 900.0
+# An interrupt leaves this long for Slurm to take the job back.
+CANCEL_TIMEOUT_S = 4.0
+
+
+class SlurmBackend:
+    """The cluster of a cluster file."""
+
+    def __init__(self, cluster: ClusterConfig) -> None:
+        self.cluster = cluster
+        self.queue = Queue(cluster.poll_interval_s)
+        self._submitted_unix_s: dict[str, float] = {}
+
+    def submit(self, folder: Path, name: str, resources: Resources, after: str | None = None) -> str:
+        """Queues the job; asks again for some minutes while the controller does not answer.
+
+        Raises:
+            SlimlineError: Slurm refuses the request, or did not answer at all.
+        """
+        give_up_s = time.monotonic() + RETRY_FOR_S
+        while True:
+            try:
+                # submitit prints what sbatch says; here it comes once, in the error.
+                with contextlib.redirect_stderr(io.StringIO()):
+                    job = self._executor(folder, name, resources, after).submit(TrainingEntry(folder, rendezvous=None))
+                self._submitted_unix_s[job.job_id] = time.time()
+                return str(job.job_id)
+            except (submitit.core.utils.FailedJobError, RuntimeError, OSError) as error:
+                lines = [line.strip() for line in str(error).splitlines()]
+                # What is around it is submitit's account of the command.
+                said = [line for line in lines if line.startswith("sbatch:")] or lines
+                reason = "; ".join(line.removeprefix("sbatch: error: ") for line in said)
+                if not UNREACHABLE.search(reason) or time.monotonic() > give_up_s:
+                    raise refusal(self.cluster.name, reason) from error
+            log.warning("Slurm does not answer (%s); the job is submitted again in %.0f s", reason, RETRY_S)
+            time.sleep(RETRY_S)
+            # The request may have arrived though the answer was lost.
+            found = self.find(folder)
+            if found is not None:
+                return found
+
+    def find(self, folder: Path) -> str | None:
+        """The live job whose comment names `folder`."""
+        command = ["squeue", "--me", "--noheader", "--format=%i|%k"]
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            answer = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S)
+            for line in answer.stdout.splitlines():
+                job_id, _, comment = line.partition("|")
+                if comment == _comment(folder):
+                    return job_id
+        return None
+
+    def look(self, job_id: str) -> JobState | None:
+        """How the job stands by the newest answer of Slurm; None where it is older than the job."""
+        return self.queue.look(job_id, self._submitted_unix_s.get(job_id, 0.0))
+
+    def cancel(self, job_id: str) -> None:
+        """Cancels the job; says how to do it by hand where Slurm does not answer."""
+        try:
+            # In a session of its own: a second Ctrl-C must not end it.
+            answer = subprocess.run(
+                ["scancel", job_id], capture_output=True, text=True, timeout=CANCEL_TIMEOUT_S, start_new_session=True
+            )
+        except subprocess.TimeoutExpired:
+            log.error("Slurm does not answer: job %s may still be there; `scancel %s` ends it", job_id, job_id)
+            return
+        if answer.returncode != 0 and "Invalid job id" not in answer.stderr:
+            log.error("job %s may still be there (%s); `scancel %s` ends it", job_id, answer.stderr.strip(), job_id)
+
+    def settle(self, job_id: str) -> None:
+        """Nothing: the job leaves the queue by itself."""
+
+    def _executor(self, folder: Path, name: str, resources: Resources, after: str | None) -> submitit.SlurmExecutor:
+        executor = submitit.SlurmExecutor(folder / "submitit")
+        site = {key: getattr(self.cluster, key) for key in ("account", "partition", "qos", "constraint")}
+        executor.update_parameters(
+            job_name=name,
+            comment=_comment(folder),
+            nodes=resources.nodes,
+            ntasks_per_node=resources.tasks_per_node,
+            cpus_per_task=resources.cpus_per_task,
+            gpus_per_node=resources.gpus_per_node or None,
+            mem=f"{resources.memory_mb}M",
+            time=resources.time_min,
+            signal_delay_s=SIGNAL_DELAY_S,
+            stderr_to_stdout=True,
+            # Since Slurm 22.05 srun does not take the first over from the allocation; by the second the peers of a
+            # dead rank end with it.
+            srun_args=[f"--cpus-per-task={resources.cpus_per_task}", "--kill-on-bad-exit=1"],
+            wckey="",
+            additional_parameters={"requeue": True} | ({"dependency": f"afterany:{after}"} if after else {}),
+            **{key: value for key, value in site.items() if value is not None},
+        )
+        return executor
+
+
+def _comment(folder: Path) -> str:
+    """What marks a job as that of a folder, in the queue and in the accounts."""
+    return f"slimline {folder.resolve()}"
