@@ -25,7 +25,7 @@ help: ## list the targets
 run: $(READY) ## run the experiment (CONFIG=config/other.yaml, CORES=4) and print verdict and report
 	@$(BIN)/snakemake --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG))
 
-test: $(READY_TO_TEST) check pipeline ## lint, format, types and the whole test suite
+test: $(READY_TO_TEST) check pipeline slurm ## lint, format, types and the whole test suite
 
 check: lint types unit ## the fast part: lint, format, types, unit tests
 

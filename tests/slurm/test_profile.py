@@ -105,11 +105,12 @@ def test_run_again_it_does_nothing(on_slurm):
     ("limits", "ranks", "reason"),
     [
         ({"partition": "nope"}, RANKS, "Invalid partition name specified"),
+        ({"account": "nope"}, RANKS, "Invalid account or account/partition combination specified"),
         ({"constraint": "nope"}, RANKS, "Invalid feature specification"),
         ({"cpus_per_node": 8, "cpus_per_task": 8}, 1, "Requested node configuration is not available"),
         ({"nodes": 8}, 4 * RANKS, "it keeps the job back: Partition"),
     ],
-    ids=["partition", "constraint", "node size", "number of nodes"],
+    ids=["partition", "account", "constraint", "node size", "number of nodes"],
 )
 def test_a_request_that_cannot_be_granted_is_refused_with_slurms_reason(
     clean, on_slurm, tmp_path, limits, ranks, reason

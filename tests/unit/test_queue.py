@@ -76,9 +76,9 @@ def test_a_silent_controller_leaves_jobs_as_they_were(cluster, tmp_path, caplog)
 
 def test_a_users_cancellation_says_whose(monkeypatch):
     class Answer:
-        returncode, stdout, stderr = 0, "7|CANCELLED by 1000|0:0|None\n8|RUNNING|0:0|None\n", ""
+        returncode, stdout, stderr = 0, "7|CANCELLED by 1000|0:0|None\n8|FAILED|35072|NonZeroExitCode\n", ""
 
     monkeypatch.setattr(module.subprocess, "run", lambda *arguments, **options: Answer)
     error, rows = module._rows(["sacct"])
     assert error is None
-    assert rows == {"7": ["CANCELLED", "by 1000", "0:0"], "8": ["RUNNING", "None", "0:0"]}
+    assert rows == {"7": ["CANCELLED", "by 1000", "0:0"], "8": ["FAILED", "NonZeroExitCode", "137:0"]}

@@ -19,7 +19,7 @@ import submitit
 
 from slimline.errors import SlimlineError
 from slimline.files import read_json, write_json
-from slimline.launch.leaving import note_leaving
+from slimline.launch.leaving import LEFT_FILE, note_leaving
 from slimline.training.spec import HEARTBEAT_FILE, TrainingSpec
 from slimline.training.stop import StoppedError, stop_at_once
 
@@ -76,6 +76,7 @@ class TrainingEntry:
         self._failure_path(environment.global_rank).unlink(missing_ok=True)
         if environment.global_rank:
             return
+        (self.folder / LEFT_FILE).unlink(missing_ok=True)
         now_utc = datetime.now(UTC).isoformat(timespec="seconds")
         start = {"job_id": environment.job_id, "started_utc": now_utc, "nodes": list(environment.hostnames)}
         with (self.folder / STARTS_FILE).open("a", encoding="utf-8") as file:

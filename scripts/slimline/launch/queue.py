@@ -115,6 +115,11 @@ def _rows(command: list[str]) -> tuple[str | None, dict[str, list[str]]]:
     rows = (line.split("|") for line in answer.stdout.splitlines())
     # `CANCELLED by 1000` says who: a reason.
     return None, {
-        job_id.strip(): [state.split()[0], state.partition(" ")[2] or reason.strip(), code.strip()]
+        job_id.strip(): [state.split()[0], state.partition(" ")[2] or reason.strip(), _exit_code(code.strip())]
         for job_id, state, code, reason, *_ in rows
     }
+
+
+def _exit_code(text: str) -> str:
+    """`code:signal`, as sacct has it; squeue gives the status that wait() returns as one number."""
+    return f"{int(text) >> 8}:{int(text) & 127}" if text.isdecimal() else text

@@ -69,6 +69,6 @@ class JobState:
         told = [self.state]
         if self.reason and self.reason != "None":
             told.append(self.reason)
-        if self.has_ended and self.exit_code:
+        if self.has_ended and self.exit_code not in ("", "0:0"):
             told.append(f"exit code {self.exit_code}")
         return ", ".join(told)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import secrets
 import shutil
 import socket
@@ -17,10 +18,13 @@ from slimline.localcluster.config_text import cgroup_conf, gpu_files, gres_conf,
 from slimline.localcluster.daemons import stop_daemons
 from slimline.localcluster.jobs import end_jobs
 from slimline.localcluster.roster import Roster
-from slimline.localcluster.settings import ClusterFolder, ClusterSettings
+from slimline.localcluster.settings import CLUSTER_NAME, ClusterFolder, ClusterSettings
 
 COMMAND_TIMEOUT_S = 60
 MUNGE_KEY_BYTES = 128
+ACCOUNT = "local"
+# User ids that Debian gives to people.
+PEOPLE = range(1000, 60000)
 READY_STATES = {"idle", "mixed", "allocated"}
 
 
@@ -59,6 +63,7 @@ class LocalCluster:
         """
         fresh = not self.is_running
         if fresh:
+            _let_go_of_a_dead_cluster()
             host.link_conf(self.folder.slurm_conf)
         try:
             if fresh:
@@ -141,6 +146,8 @@ class LocalCluster:
         if self.settings.accounting:
             roster.slurmdbd.start()
             roster.slurmdbd.wait(lambda: self._refusal("sacctmgr", "--noheader", "list", "cluster"))
+            if fresh:
+                self._open_account()
         self._start_controller()
         for node in roster.nodes.values():
             node.start()
@@ -165,6 +172,12 @@ class LocalCluster:
                 "--auth-root-authentication-method=socket",
                 "--skip-test-db",
             )
+
+    def _open_account(self) -> None:
+        """Gives root and every person who has a login one account, which their jobs are charged to by default."""
+        people = [entry.pw_name for entry in pwd.getpwall() if entry.pw_uid in PEOPLE or entry.pw_uid == 0]
+        for what in (["cluster", CLUSTER_NAME], ["account", ACCOUNT], ["user", ",".join(people), f"account={ACCOUNT}"]):
+            self._must("sacctmgr", "--immediate", "--quiet", "add", *what)
 
     def _unknown_nodes(self) -> str | None:
         states = self.command("sinfo", "--noheader", "--format=%T %N").stdout
@@ -192,6 +205,17 @@ class LocalCluster:
         refusal = self._refusal(*arguments)
         if refusal is not None:
             raise SlimlineError("A command of the local Slurm failed.", where=" ".join(arguments), got=refusal)
+
+
+def _let_go_of_a_dead_cluster() -> None:
+    """Takes away the link to a local cluster in another folder that went down with its machine."""
+    if not host.SITE_CONF.is_symlink():
+        return
+    conf = host.SITE_CONF.readlink()
+    folder = ClusterFolder(conf.parent.parent)
+    settings = folder.read_settings()
+    if settings is not None and folder.slurm_conf == conf and not LocalCluster(folder, settings).is_running:
+        host.unlink_conf(conf)
 
 
 def _absent(path: Path) -> str | None:

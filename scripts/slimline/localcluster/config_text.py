@@ -97,6 +97,8 @@ AccountingStorageHost={address}
 AccountingStoragePort={SLURMDBD_PORT}
 AccountingStoragePass={folder.munge_socket}
 AccountingStorageTRES=gres/gpu
+# An account that does not exist is refused, as on most clusters.
+AccountingStorageEnforce=associations
 AccountingStoreFlags=job_comment
 """
 

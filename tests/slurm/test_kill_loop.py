@@ -1,0 +1,136 @@
+"""One training on two nodes is hit by twenty faults of nine kinds, and gives the bits of an unbroken one.
+
+Each fault comes once the training has got further than before the last one: no clock decides when.
+"""
+
+import random
+import signal
+import sys
+from datetime import datetime
+
+import pytest
+from conftest import until
+from training import Workplace
+
+from slimline.data.batches import samples_digest
+from slimline.data.prepared import PreparedDataset
+
+pytestmark = pytest.mark.slurm
+
+# About 75 s without any fault.
+EPOCHS = 280
+SEED = 20_261_123
+
+
+@pytest.fixture(scope="module")
+def unbroken(slurm, tmp_path_factory):
+    """The same training, left alone."""
+    place = Workplace.make(tmp_path_factory.mktemp("unbroken") / "clone", slurm, "unbroken", epochs=EPOCHS)
+    place.clone.snakemake(*place.arguments())
+    return place
+
+
+def kill_a_rank(place, random):
+    place.signal_rank(random.choice([0, 1]), signal.SIGKILL)
+
+
+def stop_a_rank(place, random):
+    place.signal_rank(random.choice([0, 1]), signal.SIGSTOP)
+
+
+def announce_the_end(place, random):
+    place.signal_rank(random.choice([0, 1]), signal.SIGUSR2)
+
+
+def terminate_a_rank(place, random):
+    place.signal_rank(random.choice([0, 1]), signal.SIGTERM)
+
+
+def requeue(place, random):
+    place.slurm.command("scontrol", "requeue", place.job_id)
+
+
+def preempt(place, random):
+    """A job of the other partition takes all nodes, and leaves when it has had them."""
+    urgent = place.slurm.submit("true", "--partition=urgent", "--nodes=4", "--exclusive", folder=place.clone.folder)
+    place.slurm.wait_for(urgent, "COMPLETED")
+
+
+def kill_a_node(place, random):
+    """A node dies, Slurm is told, and it comes back."""
+    node = random.choice(place.nodes())
+    place.slurm.run("kill-node", node)
+    place.slurm.run("down-node", node)
+    place.slurm.run("resume-node", node)
+
+
+def shorten_the_time(place, random):
+    """The time limit comes down to the next full minute."""
+    elapsed = place.slurm.command("squeue", "--noheader", f"--jobs={place.job_id}", "--format=%M").strip()
+    minutes = int(elapsed.split(":")[-2]) + 1
+    place.slurm.command("scontrol", "update", f"jobid={place.job_id}", f"timelimit={minutes}")
+
+
+def kill_all_ranks(place, random):
+    for process in place.ranks().values():
+        process.kill()
+
+
+FAULTS = (
+    [kill_a_rank] * 4 + [terminate_a_rank] * 4 + [stop_a_rank] * 2 + [announce_the_end] * 2 + [requeue] * 2
+    + [preempt] * 2 + [kill_all_ranks] * 2 + [kill_a_node, shorten_the_time]
+)  # fmt: skip
+
+
+def test_twenty_faults_change_nothing_but_the_time(unbroken, slurm, clean, tmp_path, say):
+    assert len(FAULTS) == 20
+    chance = random.Random(SEED)
+    faults = chance.sample(FAULTS, len(FAULTS))
+    place = Workplace.make(tmp_path / "clone", slurm, "unbroken", epochs=EPOCHS)
+    process = place.start()
+    place.wait_until_training()
+    for number, fault in enumerate(faults):
+        assert place.wait_for_progress(process), f"it ended after {number} faults: {place.output}"
+        say(f"{number + 1:>2} {fault.__name__:<17} job {place.job_id}, at {place.checkpoint}")
+        fault(place, chance)
+    until(lambda: process.poll() is not None, 300, lambda: place.log[-3000:])
+    assert process.returncode == 0, place.output
+    assert place.weights() == unbroken.weights()
+    assert_every_sample_was_seen_once(place)
+    assert_the_same_history(place.history(), unbroken.history())
+    say(f"useful time: {useful_share(place):.0%} with 20 faults, {useful_share(unbroken):.0%} without")
+
+
+def assert_every_sample_was_seen_once(place):
+    """By the digest that each epoch leaves, computed here from the data."""
+    (data,) = place.clone.folder.glob("data/*/*/stats.json")
+    rows = PreparedDataset.open(data.parent).rows("train")
+    epochs = place.history()
+    assert [record["epoch"] for record in epochs] == list(range(EPOCHS))
+    assert {record["samples_digest"] for record in epochs} == {f"{samples_digest(rows):016x}"}
+    assert len(set(rows.tolist())) == len(rows)
+
+
+def assert_the_same_history(ours, theirs):
+    for key in ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy"):
+        assert [record[key] for record in ours] == [record[key] for record in theirs]
+
+
+def useful_share(place):
+    """Time in steps that count, of the time from the first submission to the end."""
+    attempts = place.receipt()["attempts"]
+    begin, end = (datetime.fromisoformat(attempts[n][f"{key}_utc"]) for n, key in ((0, "submitted"), (-1, "ended")))
+    useful_s = sum(record["seconds"] + record["validation_seconds"] for record in place.history())
+    return useful_s / (end - begin).total_seconds()
+
+
+@pytest.fixture
+def say(capfd):
+    """Prints a line past pytest, which shows output of failed tests only."""
+
+    def show(line):
+        with capfd.disabled():
+            sys.stdout.write(f"\n    {line}")
+            sys.stdout.flush()
+
+    return show

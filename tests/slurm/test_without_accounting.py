@@ -1,0 +1,27 @@
+"""The whole chain on a cluster that keeps no accounts: no slurmdbd, so no sacct."""
+
+import pytest
+from pipeline.clones import TINY, clone_into
+from test_profile import PROFILE
+
+from slimline.files import read_json
+
+pytestmark = pytest.mark.slurm
+
+
+@pytest.fixture
+def no_accounts(slurm):
+    slurm.run("down")
+    slurm.run("up", "--slurmdbd", "no")
+    yield slurm
+    slurm.run("down")
+    slurm.run("up")
+
+
+def test_the_whole_chain_ends(no_accounts, tmp_path):
+    clone = clone_into(tmp_path / "clone")
+    config = clone.write_config("tiny", **TINY | {"variants": {}, "train": TINY["train"] | {"ranks": 2}})
+    clone.snakemake(*PROFILE, *config)
+    assert (clone.folder / "results/tiny/report.html").exists()
+    (attempt,) = read_json(clone.folder / "results/tiny/dense/seed-0/job.json")["attempts"]
+    assert attempt["state"] == "COMPLETED"
