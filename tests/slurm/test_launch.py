@@ -148,17 +148,17 @@ def test_a_job_that_is_submitted_while_the_controller_is_away_waits_for_it(workp
 def test_too_little_memory_is_raised(workplace):
     place = workplace()
     place.prepare()
-    change_plan(place, memory_mb=200)
+    change_plan(place, memory_mb=400)
     place.clone.snakemake(*place.arguments())
     attempts = place.receipt()["attempts"]
     assert states(place.receipt())[0] == "OUT_OF_MEMORY"
     assert states(place.receipt())[-1] == "COMPLETED"
     memory_mb = [attempt["memory_mb"] for attempt in attempts]
-    assert memory_mb[:2] == [200, 300]
+    assert memory_mb[:2] == [400, 600]
     assert [place.slurm.sacct(attempt["job_id"], "reqmem")[0][0] for attempt in attempts] == [
         f"{mb}M" for mb in memory_mb
     ]
-    assert "it ran out of memory with 200 MB per node; it goes on with 300 MB" in place.log
+    assert "it ran out of memory with 400 MB per node; it goes on with 600 MB" in place.log
 
 
 def test_a_short_time_limit_is_followed_by_one_for_the_rest(workplace):
@@ -222,7 +222,7 @@ def test_a_suspended_job_is_not_taken_for_stuck(training):
 
 def test_fifty_jobs_ask_politely_and_run_side_by_side(workplace, slurm):
     seeds = list(range(50))
-    place = workplace("many", epochs=1, seeds=seeds, site={"poll_interval_s": 15})
+    place = workplace("many", epochs=1, ranks=1, seeds=seeds, site={"poll_interval_s": 15})
     place.prepare()
     before = questions(slurm)
     begin = datetime.now()

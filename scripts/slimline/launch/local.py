@@ -12,6 +12,7 @@ import submitit
 
 from slimline.launch.entry import TrainingEntry
 from slimline.launch.resources import Resources
+from slimline.launch.signals import interrupts_delayed
 from slimline.launch.states import FAILED, LOST, RUNNING, JobState
 
 # How long before the time limit a job is asked to stop.
@@ -37,7 +38,8 @@ class LocalBackend:
             signal_delay_s=SIGNAL_DELAY_S,
             stderr_to_stdout=True,
         )
-        job = executor.submit(TrainingEntry(folder, f"127.0.0.1:{_free_port()}"))
+        with interrupts_delayed():
+            job = executor.submit(TrainingEntry(folder, f"127.0.0.1:{_free_port()}"))
         self._submitted[job.job_id] = job
         return str(job.job_id)
 

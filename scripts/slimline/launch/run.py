@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -26,6 +24,7 @@ from slimline.launch.receipt import Attempt, Receipt
 from slimline.launch.recovery import decide
 from slimline.launch.refusal import refusal
 from slimline.launch.resources import Resources
+from slimline.launch.signals import interrupts_ignored, interrupts_raised
 from slimline.launch.states import CANCELLED, COMPLETED, STALLED, JobState
 from slimline.launch.watch import Ending, SnakemakeGoneError, Watch
 from slimline.training.settings import RunSettings
@@ -65,8 +64,7 @@ def launch(spec: TrainingSpec, plan: dict[str, Any], cluster: ClusterConfig, out
     """
     folder = JOBS / f"{spec.name}-{spec.digest[:16]}"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # SIGTERM and SIGHUP raise, as Ctrl-C does, so that the job is cancelled on the way out.
-    with _locked(folder, spec), _handling(_leave, signal.SIGTERM, signal.SIGHUP):
+    with _locked(folder, spec), interrupts_raised():
         receipt = Receipt(folder)
         if (folder / RESULT_FOLDER).exists():
             log.info("%s: a finished job of the same content is used", spec.name)
@@ -167,8 +165,7 @@ class Launch:
             log.warning("Snakemake is gone; job %s goes on, and the next run joins it", job_id)
             raise SystemExit(1) from None
         except BaseException as error:
-            with _handling(signal.SIG_IGN, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                # A second signal must not keep the job from being cancelled.
+            with interrupts_ignored():
                 self.backend.cancel(job_id)
             self._end(JobState(CANCELLED, f"here, by {type(error).__name__}"))
             raise
@@ -212,21 +209,6 @@ def _locked(folder: Path, spec: TrainingSpec) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _leave(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)
-
-
-@contextmanager
-def _handling(handler: Any, *numbers: signal.Signals) -> Iterator[None]:
-    """Gives signals another handler for a while."""
-    previous = {number: signal.signal(number, handler) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, before in previous.items():
-            signal.signal(number, before)
 
 
 def _starts(folder: Path) -> list[dict[str, Any]]:

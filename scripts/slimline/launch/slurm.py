@@ -18,6 +18,7 @@ from slimline.launch.local import SIGNAL_DELAY_S
 from slimline.launch.queue import Queue
 from slimline.launch.refusal import refusal
 from slimline.launch.resources import Resources
+from slimline.launch.signals import interrupts_delayed
 from slimline.launch.states import JobState
 
 log = logging.getLogger("slimline")
@@ -49,7 +50,7 @@ class SlurmBackend:
         while True:
             try:
                 # submitit prints what sbatch says; here it comes once, in the error.
-                with contextlib.redirect_stderr(io.StringIO()):
+                with contextlib.redirect_stderr(io.StringIO()), interrupts_delayed():
                     job = self._executor(folder, name, resources, after).submit(TrainingEntry(folder, rendezvous=None))
                 self._submitted_unix_s[job.job_id] = time.time()
                 return str(job.job_id)

@@ -35,7 +35,8 @@ class Progress:
     Args:
         epoch: epochs completed.
         step: steps completed of the current epoch.
-        sums: running sums of the current epoch: loss, correct, samples, seconds, data-wait seconds.
+        sums: running sums of this rank in the current epoch: loss, correct, samples, seconds, data-wait seconds.
+        rank_sums: in a checkpoint, the sums of each rank: adding up in the same order gives the same bits.
         digest: which samples the current epoch has seen, see `samples_digest`.
         records: history of the epochs completed.
     """
@@ -43,8 +44,16 @@ class Progress:
     epoch: int = 0
     step: int = 0
     sums: dict[str, float] = field(default_factory=dict)
+    rank_sums: list[dict[str, float]] = field(default_factory=list)
     digest: int = 0
     records: list[dict[str, Any]] = field(default_factory=list)
+
+    def sums_of(self, rank: int, size: int) -> dict[str, float]:
+        """The sums that rank `rank` of `size` goes on with; with another number of ranks the main one takes all."""
+        if len(self.rank_sums) == size:
+            return dict(self.rank_sums[rank])
+        names = self.rank_sums[0] if self.rank_sums and rank == 0 else {}
+        return {name: sum(sums[name] for sums in self.rank_sums) for name in names}
 
 
 def save_checkpoint(folder: Path, name: str, model: nn.Module, optimizer: torch.optim.Optimizer, at: Progress) -> None:

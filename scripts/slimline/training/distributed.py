@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -36,6 +36,15 @@ class World:
             dist.all_reduce(values)
         return values
 
+    def gather(self, values: Tensor) -> Tensor:
+        """`values` [k] of every rank, as [ranks, k] on the CPU."""
+        if self.size == 1:
+            return values[None]
+        mine = values.to(self.device)
+        rows = [torch.empty_like(mine) for _ in range(self.size)]
+        dist.all_gather(rows, mine)
+        return torch.stack(rows).cpu()
+
     def any(self, *flags: bool) -> list[bool]:
         """Whether each flag is set on any rank; all ranks get the same answer."""
         if self.size == 1:
@@ -48,6 +57,12 @@ class World:
         if self.size > 1:
             dist.broadcast_object_list(values, device=self.device)
         return values[0]
+
+    def copy_from_main(self, tensors: Iterable[Tensor]) -> None:
+        """Gives the tensors the values that they have on the main rank."""
+        if self.size > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, src=0)
 
     def barrier(self) -> None:
         """Waits for all ranks."""

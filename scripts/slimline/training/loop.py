@@ -24,6 +24,7 @@ from slimline.training.settings import RunSettings
 from slimline.training.spec import CHECKPOINTS_FOLDER, TrainingSpec, checkpoint_name
 from slimline.training.stop import StoppedError, StopRequest
 
+SUMS = ("loss", "correct", "samples", "seconds", "data_wait")
 EVALUATION_BATCH = 1024
 
 
@@ -53,8 +54,9 @@ class Trainer:
         newest = world.from_main(newest_valid_checkpoint(self.checkpoints) if world.is_main else None)
         resumed = load_checkpoint(self.checkpoints / newest, self.model, self.optimizer) if newest else None
         self.progress = resumed or Progress()
+        self.progress.sums = self.progress.sums_of(world.rank, world.size)
         if not world.is_main:
-            self.progress.sums, self.progress.digest = {}, 0  # a checkpoint's are those of all ranks: counted once
+            self.progress.digest = 0  # a checkpoint's is that of all ranks: counted once
         self.history = History(folder, self.progress.records, writes=world.is_main)
         if resumed:
             self.history.add({"kind": "resume", "epoch": resumed.epoch, "step": resumed.step})
@@ -151,6 +153,8 @@ class Trainer:
         if not len(rows):
             return {"validation_loss": None, "validation_accuracy": None}
         self.model.eval()
+        # Since the last step each rank has batch statistics of its own; what ships, and what counts, are the main one's.
+        self.world.copy_from_main(self.model.buffers())
         plain_loss = cross_entropy(label_smoothing=0.0)
         sums = torch.zeros(2, dtype=torch.float64, device=self.world.device)
         mine = share(rows, self.world.size, self.world.rank)
@@ -212,12 +216,12 @@ class Trainer:
             raise StoppedError(where, announced=announced, saved=True)
 
     def _save(self) -> None:
-        """Writes a checkpoint; the epoch's sums are those of all ranks, kept by the main one."""
-        totals, digest = self._total(["loss", "correct", "samples"]), self._total_digest()
+        """Writes a checkpoint, with the epoch's sums of every rank."""
+        mine = torch.tensor([float(self.progress.sums.get(name, 0.0)) for name in SUMS], dtype=torch.float64)
+        rank_sums = [dict(zip(SUMS, row, strict=True)) for row in self.world.gather(mine).tolist()]
+        digest = self._total_digest()
         if self.world.is_main:
-            timing = {name: float(self.progress.sums.get(name, 0.0)) for name in ("seconds", "data_wait")}
-            sums = totals | timing if self.progress.step else {}
-            at = Progress(self.progress.epoch, self.progress.step, sums, digest, self.history.records)
+            at = Progress(self.progress.epoch, self.progress.step, {}, rank_sums, digest, self.history.records)
             name = checkpoint_name(at.epoch, at.step)
             save_checkpoint(self.checkpoints, name, self.model, self.optimizer, at)
         self.world.barrier()
