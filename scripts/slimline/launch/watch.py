@@ -140,8 +140,10 @@ class Watch:
     def _stuck(self, state: JobState, now_s: float) -> Ending | None:
         """The ending of a job that is there but will not go on."""
         paused_s = now_s - self._paused_s
-        if state.is_hopeless or state.failed_to_start or (state.is_held and paused_s > HELD_LIMIT_S):
+        if state.is_hopeless or (state.is_held and paused_s > HELD_LIMIT_S):
             return self._ending(state)
+        if state.failed_to_start:
+            return self._ending(JobState(STALLED, state.reason))
         if state.state == SUSPENDED and paused_s > SUSPENDED_LIMIT_S:
             return self._ending(JobState(STALLED, f"suspended for {SUSPENDED_LIMIT_S:.0f} s"))
         if state.state != RUNNING or self.cluster.executor == "local":

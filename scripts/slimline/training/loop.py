@@ -153,7 +153,7 @@ class Trainer:
         if not len(rows):
             return {"validation_loss": None, "validation_accuracy": None}
         self.model.eval()
-        # Since the last step each rank has batch statistics of its own; what ships, and what counts, are the main one's.
+        # Since the last step each rank has batch statistics of its own; the main one's ship, so they count.
         self.world.copy_from_main(self.model.buffers())
         plain_loss = cross_entropy(label_smoothing=0.0)
         sums = torch.zeros(2, dtype=torch.float64, device=self.world.device)
