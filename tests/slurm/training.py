@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psutil
 import yaml
@@ -35,6 +35,7 @@ class Workplace:
     clone: Clone
     slurm: Slurm
     name: str
+    started: list = field(default_factory=list)
 
     @classmethod
     def make(cls, folder, slurm, name, site=None, **train):
@@ -55,7 +56,7 @@ class Workplace:
     def start(self, *options):
         """Snakemake in the background, in a process group of its own."""
         with (self.clone.folder / "output.txt").open("a") as output:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 self.clone.command(*self.arguments(), *options),
                 cwd=self.clone.folder,
                 env=self.clone.environment(),
@@ -63,6 +64,8 @@ class Workplace:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        self.started.append(process)
+        return process
 
     @property
     def output(self):
@@ -120,6 +123,7 @@ class Workplace:
         """Returns when all ranks make steps."""
 
         def training():
+            assert self.started[-1].poll() is None, f"it has ended: {self.output}"
             heartbeats = list(self.clone.folder.glob(f".slimline/jobs/{self.name}-*/{HEARTBEAT_FILE}"))
             beating = bool(heartbeats) and read_json(heartbeats[0]).get("phase") in ("train", "validate")
             return beating and len(self.ranks()) == TRAIN["ranks"]
