@@ -5,9 +5,13 @@ import torch
 from torch import nn
 
 from slimline.config.train import TrainConfig
-from slimline.training.checkpoint import FILES, Progress, load_checkpoint, newest_valid_checkpoint, save_checkpoint
+from slimline.training.checkpoint import Progress, load_checkpoint, newest_valid_checkpoint
+from slimline.training.distributed import World
 from slimline.training.optimisation import build_optimizer
+from slimline.training.saver import Saver
 from slimline.training.spec import checkpoint_name
+
+ALONE = World(0, 1, torch.device("cpu"))
 
 
 def trained(seed, optimizer="adamw"):
@@ -24,9 +28,8 @@ def trained(seed, optimizer="adamw"):
 
 def save(folder, seed, epoch, optimizer="adamw"):
     model, optimizer = trained(seed, optimizer)
-    save_checkpoint(
-        folder, checkpoint_name(epoch, 0), model, optimizer, Progress(epoch, records=[{"epoch": epoch - 1}])
-    )
+    progress = Progress(epoch, records=[{"epoch": epoch - 1}])
+    Saver(folder, model, ALONE, in_background=False).save(checkpoint_name(epoch, 0), model, optimizer, progress)
     return model, optimizer
 
 
@@ -53,7 +56,7 @@ def test_none_without_a_checkpoint(tmp_path):
     assert load_newest(tmp_path, *trained(0)) is None
 
 
-@pytest.mark.parametrize("file", [*FILES, "manifest.json"])
+@pytest.mark.parametrize("file", ["state.safetensors", "progress.json", "manifest.json"])
 @pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
 def test_a_damaged_checkpoint_is_reported_and_the_older_one_used(tmp_path, caplog, file, damage):
     save(tmp_path, 1, epoch=1)

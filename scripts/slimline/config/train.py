@@ -46,7 +46,18 @@ class TrainConfig(Config):
         default="auto", description="`auto`: bf16 autocast on GPUs that have it, else fp32."
     )
     ranks: Annotated[int, Field(ge=1, le=4096)] = Field(
-        default=1, description="Processes that share each batch (distributed data parallel when more than 1)."
+        default=1, description="Processes that train one model together; the batch stays what `batch_size` says."
+    )
+    parallelism: Literal["auto", "ddp", "fsdp", "hybrid", "tp", "fsdp-tp"] = Field(
+        default="auto",
+        description="How ranks share the work: `ddp` a replica on each; `fsdp` weights and optimizer state in shards; "
+        "`hybrid` replicas of shards; `tp` each layer of a transformer cut between ranks; `fsdp-tp` both. `auto`: "
+        "`ddp` if a replica fits a rank's memory, else `fsdp`. One rank needs none.",
+    )
+    sync_batch_norm: bool = Field(
+        default=False,
+        description="Batch normalisation over the images of all ranks, not of each alone: the result then does not "
+        "depend on the number of ranks.",
     )
 
     @field_validator("seeds")

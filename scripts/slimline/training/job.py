@@ -20,6 +20,7 @@ from slimline.training.distributed import World, joined
 from slimline.training.loop import Trainer
 from slimline.training.losses import LossSum, cross_entropy
 from slimline.training.spec import HISTORY_FILE, RESULT_FOLDER, SUMMARY_FILE, TrainingSpec
+from slimline.training.state import unsharded
 from slimline.training.stop import StopRequest
 
 # (spec, world) -> model to train, its architecture, the loss
@@ -40,8 +41,9 @@ def run_training(spec: TrainingSpec, folder: Path, prepare: Preparation) -> None
         trainer.stop.install()
         started_s = time.monotonic()
         trainer.fit()
+        whole = unsharded(trainer.model, architecture)  # all ranks take part
         if world.is_main:
-            _write_result(folder, trainer, architecture, time.monotonic() - started_s)
+            _write_result(folder, trainer, whole, architecture, time.monotonic() - started_s)
         world.barrier()
 
 
@@ -51,9 +53,11 @@ def _dense(spec: TrainingSpec, world: World) -> tuple[nn.Module, Architecture, L
     return build(architecture), architecture, cross_entropy(spec.recipe.label_smoothing)
 
 
-def _write_result(folder: Path, trainer: Trainer, architecture: Architecture, seconds: float) -> None:
+def _write_result(
+    folder: Path, trainer: Trainer, model: nn.Module, architecture: Architecture, seconds: float
+) -> None:
     with replacing_folder(folder / RESULT_FOLDER) as result:
-        save_artifact(result, trainer.model, architecture)
+        save_artifact(result, model, architecture)
         copy_file(folder / HISTORY_FILE, result / HISTORY_FILE)
         epochs = [record for record in trainer.history.records if record["kind"] == "epoch"]
         train_s = sum(record["seconds"] for record in epochs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from pathlib import Path
@@ -15,11 +14,13 @@ from torch import Tensor, nn
 from slimline.data.batches import Rows, augment, epoch_order, random_words, samples_digest, share, steps_per_epoch
 from slimline.data.prepared import PreparedDataset
 from slimline.errors import SlimlineError
-from slimline.training.checkpoint import Progress, load_checkpoint, newest_valid_checkpoint, save_checkpoint
-from slimline.training.distributed import World, data_parallel
+from slimline.training.checkpoint import Progress, load_checkpoint, newest_valid_checkpoint
+from slimline.training.distributed import World
 from slimline.training.history import History
 from slimline.training.losses import LossSum, cross_entropy
 from slimline.training.optimisation import build_optimizer, learning_rate_at, set_learning_rate
+from slimline.training.parallel import gradient_sync, parallelise
+from slimline.training.saver import Saver
 from slimline.training.settings import RunSettings
 from slimline.training.spec import CHECKPOINTS_FOLDER, TrainingSpec, checkpoint_name
 from slimline.training.stop import StoppedError, StopRequest
@@ -46,9 +47,12 @@ class Trainer:
         self.data = PreparedDataset.open(spec.prepared)
         self.loss_sum = loss_sum
         self.model = model.to(world.device).to(memory_format=torch.channels_last)
+        self.parallel = parallelise(self.model, world, self.recipe.sync_batch_norm)
         self.optimizer = build_optimizer(self.model, self.recipe)
         self.checkpoints = folder / CHECKPOINTS_FOLDER
-        self.checkpoint_interval_s = RunSettings.read(folder).checkpoint_interval_s
+        settings = RunSettings.read(folder)
+        self.checkpoint_interval_s = settings.checkpoint_interval_s
+        self.saver = Saver(self.checkpoints, self.model, world, in_background=settings.checkpoint == "async")
         # The main rank chooses: on a shared file system others may not see the newest one yet.
         newest = world.from_main(newest_valid_checkpoint(self.checkpoints) if world.is_main else None)
         resumed = load_checkpoint(self.checkpoints / newest, self.model, self.optimizer) if newest else None
@@ -58,7 +62,6 @@ class Trainer:
         self.history = History(folder, self.progress.records, writes=world.is_main)
         if resumed:
             self.history.add({"kind": "resume", "epoch": resumed.epoch, "step": resumed.step})
-        self.parallel = data_parallel(self.model, world)
         self.train_rows = self.data.rows("train")
         self.steps_per_epoch = steps_per_epoch(len(self.train_rows), self.recipe.batch_size)
         self.last_save_s = time.monotonic()
@@ -70,9 +73,10 @@ class Trainer:
             StoppedError: a stop was requested; a checkpoint holds the position.
             SlimlineError: the loss became infinite or not a number.
         """
-        for epoch in range(self.progress.epoch, self.recipe.epochs):
-            self._train_epoch(epoch)
-            self._finish_epoch(epoch)
+        with self.saver:
+            for epoch in range(self.progress.epoch, self.recipe.epochs):
+                self._train_epoch(epoch)
+                self._finish_epoch(epoch)
 
     def _train_epoch(self, epoch: int) -> None:
         self.model.train()
@@ -103,7 +107,7 @@ class Trainer:
         for part in range(accumulation):
             images, labels, rows = self._load(share(mine, accumulation, part))
             images = augment(images, self.recipe.augmentation, self.spec.seed, epoch, rows)
-            with self._syncing(last=part == accumulation - 1):
+            with gradient_sync(self.parallel, last=part == accumulation - 1):
                 with self._autocast():
                     logits = self.parallel(images).float()
                 loss = self.loss_sum(logits, labels, images)
@@ -183,13 +187,6 @@ class Trainer:
         enabled = self.spec.allocation.precision == "bf16"
         return torch.autocast(self.world.device.type, dtype=torch.bfloat16, enabled=enabled)
 
-    def _syncing(self, last: bool) -> contextlib.AbstractContextManager[Any]:
-        """Gradients travel between ranks with the last part of a batch only."""
-        if last or self.world.size == 1:
-            return contextlib.nullcontext()
-        assert isinstance(self.parallel, nn.parallel.DistributedDataParallel)
-        return self.parallel.no_sync()
-
     def _add(self, name: str, value: Any) -> None:
         self.progress.sums[name] = self.progress.sums.get(name, 0.0) + value
 
@@ -214,13 +211,10 @@ class Trainer:
     def _save(self) -> None:
         """Writes a checkpoint; the epoch's sums are those of all ranks, kept by the main one."""
         totals, digest = self._total(["loss", "correct", "samples"]), self._total_digest()
-        if self.world.is_main:
-            timing = {name: float(self.progress.sums.get(name, 0.0)) for name in ("seconds", "data_wait")}
-            sums = totals | timing if self.progress.step else {}
-            at = Progress(self.progress.epoch, self.progress.step, sums, digest, self.history.records)
-            name = checkpoint_name(at.epoch, at.step)
-            save_checkpoint(self.checkpoints, name, self.model, self.optimizer, at)
-        self.world.barrier()
+        timing = {name: float(self.progress.sums.get(name, 0.0)) for name in ("seconds", "data_wait")}
+        sums = totals | timing if self.progress.step else {}
+        at = Progress(self.progress.epoch, self.progress.step, sums, digest, self.history.records)
+        self.saver.save(checkpoint_name(at.epoch, at.step), self.model, self.optimizer, at)
         self.last_save_s = time.monotonic()
 
     def _beat(self, phase: str) -> None:

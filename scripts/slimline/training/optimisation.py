@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from slimline.config.train import TrainConfig
+from slimline.training.parallel import by_mesh, is_sharded
 
 MOMENTUM = 0.9
 
@@ -29,12 +30,16 @@ def learning_rate_at(step: int, total_steps: int, recipe: TrainConfig) -> float:
 def build_optimizer(model: nn.Module, recipe: TrainConfig) -> torch.optim.Optimizer:
     """An optimizer of torch's own, fused; weight decay on matrices and kernels, not on biases and normalisation."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+    groups = by_mesh(
+        [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+    )
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=MOMENTUM, nesterov=True, fused=True)
+        # torch has no fused SGD for parameters that ranks share.
+        fused = not is_sharded(model)
+        return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=MOMENTUM, nesterov=True, fused=fused)
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
 
 

@@ -42,6 +42,9 @@ class Allocation:
         precision: `fp32` or `bf16`, already resolved.
         micro_batch: most images in one forward pass on one rank.
         accumulation: forward passes per optimizer step.
+        parallelism: `single`, `ddp`, `fsdp`, `hybrid`, `tp` or `fsdp-tp`.
+        shard_ranks: ranks that hold one copy of weights, gradients and optimizer state together.
+        tensor_ranks: ranks that compute each layer together, on the same images.
     """
 
     nodes: int
@@ -51,6 +54,9 @@ class Allocation:
     precision: str
     micro_batch: int
     accumulation: int
+    parallelism: str = "ddp"
+    shard_ranks: int = 1
+    tensor_ranks: int = 1
 
     @property
     def ranks(self) -> int:
@@ -68,6 +74,9 @@ class Allocation:
             precision=plan["precision"],
             micro_batch=plan["micro_batch"],
             accumulation=plan["accumulation"],
+            parallelism=plan["parallelism"],
+            shard_ranks=plan["shard_ranks"],
+            tensor_ranks=plan["tensor_ranks"],
         )
 
 
