@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.distributed import checkpoint as dcp
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, Replicate
 
 from slimline.models.architecture import Architecture
 from slimline.models.artifact import build
@@ -147,8 +147,15 @@ def _is_reordered(name: str, tensor: Tensor, rows: dict[str, Tensor]) -> bool:
 
 
 def _full(tensor: Tensor) -> Tensor:
-    """All of a tensor in host memory."""
-    return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).detach().cpu()
+    """All of a tensor in host memory; a collective if ranks share it."""
+    tensor = tensor.detach()
+    if not isinstance(tensor, DTensor):
+        return tensor.cpu()
+    placements = list(tensor.placements)
+    for dimension in range(len(placements)):  # shards first: they were cut from tensor parts
+        placements[dimension] = Replicate()
+        tensor = tensor.redistribute(placements=placements)
+    return tensor.to_local().cpu()
 
 
 def _inverse(order: Tensor) -> Tensor:
