@@ -20,7 +20,7 @@ def architecture(name, channels=1, size=28, classes=10, **options):
 
 FAMILIES = [
     "convnet", "resnet8", "resnet18", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0", "squeezenet1_1",
-    "shufflenet_v2_x0_5", "regnet_y_400mf", "mnasnet0_5", "googlenet", "alexnet", "vit_b_32", "swin_t",
+    "shufflenet_v2_x0_5", "regnet_y_400mf", "mnasnet0_5", "googlenet", "alexnet", "vit_tiny", "vit_b_32", "swin_t",
 ]  # fmt: skip
 
 

@@ -178,16 +178,18 @@ def test_resumed_with_other_ranks_it_sees_the_same_batches_and_learns_the_same(p
     assert len(shards) == (4 if chain == "shards" else 1)
     damage(tmp_path / "checkpoints" / checkpoint_name(0, 8), "flipped")
     assert position(tmp_path) == (0, 7)
-    stop_after(tmp_path, 6)
-    # the same batch in two parts, in one where both ranks see all of it
-    assert not pool.train(replace(base, allocation=allocation(kinds[1], 2, accumulation=2)), tmp_path)
-    assert position(tmp_path) == (0, 13)
+    stop_after(tmp_path, 6 if chain == "shards" else 0)
+    finished = pool.train(replace(base, allocation=allocation(kinds[1], 2, accumulation=2)), tmp_path)
+    assert finished == (chain == "whole")
     seen = {path.name: path.read_text() for path in (tmp_path / "seen").iterdir()}
-    alone(replace(base, allocation=allocation("ddp", 1, accumulation=4)), tmp_path)
+    assert len(seen) == (STEPS if finished else 13)
+    if not finished:
+        assert position(tmp_path) == (0, 13)
+        alone(replace(base, allocation=allocation("ddp", 1, accumulation=4)), tmp_path)
 
     data = PreparedDataset.open(base.prepared)
     order = epoch_order(data.rows("train"), base.seed, 0)
-    assert seen == {f"0-{step}.json": str(share(order, STEPS, step).tolist()) for step in range(13)}
+    assert seen == {f"0-{step}.json": str(share(order, STEPS, step).tolist()) for step in range(len(seen))}
     one, many = records(single["vit"])[-1], records(tmp_path)[-1]
     assert many["samples_digest"] == one["samples_digest"]
     assert abs(many["validation_accuracy"] - one["validation_accuracy"]) <= 1e-3

@@ -10,7 +10,7 @@ HEADS, LAYERS, PATCH_PX = 4, 6, 4
 def vit_tiny(
     channels: int, image_size: tuple[int, int], num_classes: int, width: float = 1.0, dropout: float = 0.0
 ) -> nn.Module:
-    """torchvision's VisionTransformer with 6 layers of 192 channels and 4 heads on patches of 4x4 pixels.
+    """The VisionTransformer of torchvision, with 6 layers of 192 channels and 4 heads on patches of 4x4 pixels.
 
     Args:
         channels: of an image.

@@ -35,7 +35,9 @@ class Parallelism:
         return ranks // self.tensor_ranks
 
 
-def parallelism_for(recipe: TrainConfig, nodes: int, tasks_per_node: int, heads: int, replica_fits: bool) -> Parallelism:
+def parallelism_for(
+    recipe: TrainConfig, nodes: int, tasks_per_node: int, heads: int, replica_fits: bool
+) -> Parallelism:
     """What the recipe asks for, or what `auto` comes to: `ddp` unless a rank cannot hold a whole replica.
 
     Ranks that talk most share a node: tensor parts always, shards of `hybrid` too. On a single node `hybrid` makes
@@ -56,7 +58,9 @@ def parallelism_for(recipe: TrainConfig, nodes: int, tasks_per_node: int, heads:
         return Parallelism("single", 1, 1, "one rank")
     if kind == "auto":
         if replica_fits:
-            return Parallelism("ddp", 1, 1, "auto: a rank's memory holds a whole replica, which costs the least traffic")
+            return Parallelism(
+                "ddp", 1, 1, "auto: a rank's memory holds a whole replica, which costs the least traffic"
+            )
         return Parallelism("fsdp", ranks, 1, "auto: a rank's memory does not hold a whole replica")
     shard_ranks, tensor_ranks = {
         "ddp": (1, 1),

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
+from torch.nn import functional
 
 from slimline.training.distributed import World
 
@@ -32,10 +33,12 @@ class SummedOverRanks(torch.autograd.Function):
 class SyncBatchNorm2d(nn.BatchNorm2d):
     """`nn.BatchNorm2d` whose statistics are those of all ranks, on any device; torch's own works on GPUs only."""
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name that torch gives it)
         """Feature maps [n, c, h, w], normalised; n may differ between ranks."""
         if not self.training:
-            return super().forward(input)
+            return functional.batch_norm(
+                input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+            )
         channels = input.shape[1]
         values = input.float().movedim(1, -1).reshape(-1, channels)
         # Mean first, then deviations from it: a difference of large sums would lose digits.
@@ -44,7 +47,8 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         variance = SummedOverRanks.apply((values - mean).square().sum(0)) / count
         self._follow(mean.detach(), variance.detach(), count)
         scale = torch.rsqrt(variance + self.eps) * self.weight
-        return ((values - mean) * scale + self.bias).view(input.movedim(1, -1).shape).movedim(-1, 1).to(input.dtype)
+        normalised: Tensor = (values - mean) * scale + self.bias
+        return normalised.view(input.movedim(1, -1).shape).movedim(-1, 1).to(input.dtype)
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor, count: float) -> None:
@@ -61,7 +65,7 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
 def synchronise_batch_norm(model: nn.Module, world: World) -> None:
     """Makes every batch normalisation of `model` use the images of all ranks, in place; names and shapes stay."""
     if world.device.type == "cuda":
-        nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         return
     for module in model.modules():
         if type(module) is nn.BatchNorm2d:

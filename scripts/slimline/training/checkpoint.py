@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch import distributed as dist
-from torch.distributed import checkpoint as dcp
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
+from torch.distributed.checkpoint.state_dict_saver import save
 
 from slimline.errors import SlimlineError
 from slimline.files import read_json, sha256_file, write_json
 from slimline.training.spec import checkpoint_names
-from slimline.training.state import restore_state
+from slimline.training.state import Copies, restore_state
 
 log = logging.getLogger("slimline")
 
@@ -66,7 +68,7 @@ def save_checkpoint(
     temporary = folder / f".{name}.tmp"  # the same on every rank
     if is_main:
         shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
+        temporary.mkdir(parents=True, exist_ok=True)  # another rank may have been faster
     if shards is None:
         save_file({key: tensor.contiguous() for key, tensor in state.items()}, temporary / STATE)
     else:
@@ -85,19 +87,21 @@ def newest_valid_checkpoint(folder: Path) -> str | None:
     return None
 
 
-def load_checkpoint(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Loads a checkpoint that holds into model and optimizer."""
-    restore_state(checkpoint, model, optimizer)
-    return Progress(**read_json(checkpoint / PROGRESS))
+def load_checkpoint(
+    checkpoint: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]
+) -> tuple[Progress, Copies]:
+    """Loads a checkpoint that holds into model and optimizers; gives the position, and the copies of the weights."""
+    copies = restore_state(checkpoint, model, optimizers)
+    return Progress(**read_json(checkpoint / PROGRESS)), copies
 
 
 def _write_shards(folder: Path, state: dict[str, Tensor], ranks: dist.ProcessGroup) -> None:
-    """One safetensors file per rank, which says in its header what part of each tensor it holds; returns when all are there."""
+    """One safetensors file per rank, its header says what part of each tensor it holds; returns when all are there."""
     try:
         # The main rank plans for all before any file is opened: so the folder is there.
-        dcp.save(
+        save(
             dict(state),
-            storage_writer=dcp.HuggingFaceStorageWriter(str(folder), save_distributed=True),
+            storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True),
             process_group=ranks,
         )
     except CheckpointException as error:  # no Exception, so that nobody would catch it

@@ -53,9 +53,7 @@ def _dense(spec: TrainingSpec, world: World) -> tuple[nn.Module, Architecture, L
     return build(architecture), architecture, cross_entropy(spec.recipe.label_smoothing)
 
 
-def _write_result(
-    folder: Path, trainer: Trainer, model: nn.Module, architecture: Architecture, seconds: float
-) -> None:
+def _write_result(folder: Path, trainer: Trainer, model: nn.Module, architecture: Architecture, seconds: float) -> None:
     with replacing_folder(folder / RESULT_FOLDER) as result:
         save_artifact(result, model, architecture)
         copy_file(folder / HISTORY_FILE, result / HISTORY_FILE)

@@ -55,9 +55,9 @@ class Trainer:
         self.saver = Saver(self.checkpoints, self.model, world, in_background=settings.checkpoint == "async")
         # The main rank chooses: on a shared file system others may not see the newest one yet.
         newest = world.from_main(newest_valid_checkpoint(self.checkpoints) if world.is_main else None)
-        resumed = load_checkpoint(self.checkpoints / newest, self.model, self.optimizer) if newest else None
+        resumed = load_checkpoint(self.checkpoints / newest, self.model, [self.optimizer])[0] if newest else None
         self.progress = resumed or Progress()
-        if not world.is_main:
+        if world.rank > 0:
             self.progress.sums, self.progress.digest = {}, 0  # a checkpoint's are those of all ranks: counted once
         self.history = History(folder, self.progress.records, writes=world.is_main)
         if resumed:
@@ -214,7 +214,7 @@ class Trainer:
         timing = {name: float(self.progress.sums.get(name, 0.0)) for name in ("seconds", "data_wait")}
         sums = totals | timing if self.progress.step else {}
         at = Progress(self.progress.epoch, self.progress.step, sums, digest, self.history.records)
-        self.saver.save(checkpoint_name(at.epoch, at.step), self.model, self.optimizer, at)
+        self.saver.save(checkpoint_name(at.epoch, at.step), self.model, [self.optimizer], at)
         self.last_save_s = time.monotonic()
 
     def _beat(self, phase: str) -> None:

@@ -110,8 +110,10 @@ def repeated_blocks(model: nn.Module) -> list[nn.Module]:
 def _is_block(module: nn.Module) -> bool:
     """Whether it has layers of its own making; containers and single layers are too large or too small."""
     containers = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-    return type(module) not in containers and any(True for _ in module.children()) and any(
-        True for _ in module.parameters()
+    return (
+        type(module) not in containers
+        and any(True for _ in module.children())
+        and any(True for _ in module.parameters())
     )
 
 
@@ -121,5 +123,5 @@ def _take_buffers_of_main(model: nn.Module, images: tuple[Tensor, ...]) -> None:
     buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
     values = torch.cat([buffer.float().flatten() for buffer in buffers])
     dist.broadcast(values, src=0)
-    for buffer, value in zip(buffers, values.split([buffer.numel() for buffer in buffers]), strict=True):
+    for buffer, value in zip(buffers, torch.split(values, [buffer.numel() for buffer in buffers]), strict=True):
         buffer.copy_(value.view_as(buffer))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,7 +16,7 @@ from torch import distributed as dist
 from slimline.training.checkpoint import Progress, save_checkpoint
 from slimline.training.distributed import COLLECTIVE_TIMEOUT, World
 from slimline.training.parallel import is_sharded
-from slimline.training.state import collect_state
+from slimline.training.state import Copies, collect_state
 from slimline.training.stop import StoppedError
 
 
@@ -32,18 +33,35 @@ class Saver:
     def __init__(self, folder: Path, model: nn.Module, world: World, in_background: bool) -> None:
         self.folder, self.world, self.in_background = folder, world, in_background
         # A group of its own: the writing thread must not mix its messages with those of training.
-        shared = is_sharded(model)
-        self._shards = dist.new_group(backend="gloo", timeout=COLLECTIVE_TIMEOUT) if shared else None
+        self._shards: dist.ProcessGroup | None = None
+        if is_sharded(model):
+            group = dist.new_group(backend="gloo", timeout=COLLECTIVE_TIMEOUT)
+            assert isinstance(group, dist.ProcessGroup)
+            self._shards = group
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 
-    def save(self, name: str, model: nn.Module, optimizer: torch.optim.Optimizer, at: Progress) -> None:
+    def save(
+        self,
+        name: str,
+        model: nn.Module,
+        optimizers: Sequence[torch.optim.Optimizer],
+        at: Progress,
+        copies: Copies | None = None,
+    ) -> None:
         """Saves `folder/name`; all ranks call it at the same step boundary.
 
         Waits for the save before. What went wrong with that one is raised here.
+
+        Args:
+            name: see `checkpoint_name`.
+            model: its weights are saved,
+            optimizers: and their states,
+            at: and where the run is; that of the main rank counts.
+            copies: further weights of the model, such as a moving average, by a name for each set.
         """
         self.wait()
-        state = collect_state(model, optimizer, self.world.is_main)
+        state = collect_state(model, optimizers, copies or {}, self.world.is_main)
         if self._shards is None and not self.world.is_main:
             return
         if not self.in_background:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor, nn
-from torch.distributed import checkpoint as dcp
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.tensor import DTensor, Replicate
 
 from slimline.models.architecture import Architecture
@@ -18,50 +21,81 @@ from slimline.models.artifact import build
 from slimline.training.parallel import is_sharded
 from slimline.training.tensor_parallel import reordered_parameters
 
-MODEL, OPTIMIZER = "model/", "optimizer/"
+# Further weights of a model by a name for each set, such as a moving average: {set: {name of the weight: tensor}}
+Copies = Mapping[str, Mapping[str, Tensor]]
+
+MODEL, OPTIMIZER = "model", "optimizer"
 
 
-def collect_state(model: nn.Module, optimizer: torch.optim.Optimizer, is_main: bool) -> dict[str, Tensor]:
-    """Weights as `model/<name>` and optimizer state as `optimizer/<parameter>/<key>`; a collective if sharded.
+@dataclass(frozen=True)
+class Entry:
+    """The key of a tensor in a checkpoint, `model/<weight>` or `optimizer/<weight>/<key>` or `<set>/<weight>`."""
+
+    kind: str
+    weight: str
+    key: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The inverse of `str`."""
+        return cls(*text.split("/"))
+
+    def __str__(self) -> str:
+        return "/".join(filter(None, (self.kind, self.weight, self.key)))
+
+
+def collect_state(
+    model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], copies: Copies, is_main: bool
+) -> dict[str, Tensor]:
+    """Weights, optimizer state and copies by their keys in a checkpoint; a collective if sharded.
 
     Shards come as DTensors. What every rank has alike comes from the main rank alone: of running statistics, its own
     are those that count.
     """
-    state = {}
     rows = reordered_parameters(model)
-    for name, tensor in (*_model_tensors(model), *_optimizer_tensors(model, optimizer)):
-        if (order := rows.get(_parameter_of(name))) is not None and tensor.ndim:
-            tensor = _full(tensor)[_inverse(order)]
+    state = {}
+    for entry, tensor in _tensors(model, optimizers, copies):
+        if entry.weight in rows and tensor.ndim:
+            tensor = _full(tensor)[torch.argsort(rows[entry.weight])]
         if is_main or isinstance(tensor, DTensor):
-            state[name] = tensor.detach()
+            state[str(entry)] = tensor.detach()
     return state
 
 
-def restore_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Reads the safetensors files of a checkpoint into model and optimizer; each rank reads what it holds.
+def restore_state(folder: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> Copies:
+    """Reads the safetensors files of a checkpoint into model and optimizers; each rank reads what it holds.
 
     The files may come from any number of ranks and any parallelism.
 
+    Returns:
+        The copies of the weights, cut as the weights are.
+
     Raises:
-        RuntimeError: the files hold another model.
+        RuntimeError, KeyError: the files hold another model.
     """
-    reader = dcp.HuggingFaceStorageReader(str(folder))
-    stored = reader.read_metadata().state_dict_metadata
-    state = _optimizer_space(model, optimizer, stored)
-    targets = dict(_model_tensors(model))
-    for index, parameter in enumerate(_parameters(optimizer)):
-        name = _names(model)[parameter]
-        targets |= {f"{OPTIMIZER}{name}/{key}": value for key, value in state.get(index, {}).items()}
+    reader = HuggingFaceStorageReader(str(folder))
+    weights = model.state_dict()
+    targets = {Entry(MODEL, name): tensor for name, tensor in weights.items()}
+    copies: dict[str, dict[str, Tensor]] = {}
+    for text, stored in reader.read_metadata().state_dict_metadata.items():
+        entry = Entry.parse(text)
+        assert isinstance(stored, TensorStorageMetadata)
+        if entry not in targets:
+            targets[entry] = _room(weights[entry.weight], stored)
+        if entry.kind not in (MODEL, OPTIMIZER):
+            copies.setdefault(entry.kind, {})[entry.weight] = targets[entry]
     rows = reordered_parameters(model)
-    reordered = {name: rows[_parameter_of(name)] for name, tensor in targets.items() if _is_reordered(name, tensor, rows)}
-    usual = {name: torch.empty(targets[name].shape, dtype=targets[name].dtype) for name in reordered}
-    _read({**targets, **usual}, reader)
+    usual = {
+        entry: torch.empty(target.shape, dtype=target.dtype)
+        for entry, target in targets.items()
+        if entry.weight in rows and target.ndim
+    }
+    _read({str(entry): tensor for entry, tensor in (targets | usual).items()}, reader)
     with torch.no_grad():
-        for name, order in reordered.items():
-            _take_part(targets[name], usual[name][order])
-    content = optimizer.state_dict()
-    content["state"] = state
-    optimizer.load_state_dict(content)
+        for entry, full in usual.items():
+            _take_part(targets[entry], full[rows[entry.weight]])
+    _give(optimizers, model, targets)
+    return copies
 
 
 def unsharded(model: nn.Module, architecture: Architecture) -> nn.Module:
@@ -77,73 +111,58 @@ def unsharded(model: nn.Module, architecture: Architecture) -> nn.Module:
     weights = {}
     for name, tensor in model.state_dict().items():
         full = _full(tensor)
-        weights[name] = full[_inverse(rows[name])] if name in rows else full
+        weights[name] = full[torch.argsort(rows[name])] if name in rows else full
     with torch.random.fork_rng(devices=[]):
         whole = build(architecture)
     whole.load_state_dict(weights)
     return whole
 
 
-def _model_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    for name, tensor in model.state_dict().items():
-        yield MODEL + name, tensor
+def _tensors(
+    model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], copies: Copies
+) -> Iterator[tuple[Entry, Tensor]]:
+    for kind, weights in {MODEL: model.state_dict(), **copies}.items():
+        for name, tensor in weights.items():
+            yield Entry(kind, name), tensor
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    for optimizer in optimizers:
+        for parameter, state in optimizer.state.items():
+            for key, value in state.items():
+                if value is not None:
+                    yield Entry(OPTIMIZER, names[parameter], key), torch.as_tensor(value)
 
 
-def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
-    names = _names(model)
-    for parameter in _parameters(optimizer):
-        for key, value in optimizer.state.get(parameter, {}).items():
-            if value is not None:
-                yield f"{OPTIMIZER}{names[parameter]}/{key}", torch.as_tensor(value)
+def _room(weight: Tensor, stored: TensorStorageMetadata) -> Tensor:
+    dtype = stored.properties.dtype
+    if stored.size == weight.shape:
+        # Cut as the weight is; and fused kernels walk through both side by side: the layouts must agree.
+        return torch.empty_like(weight, dtype=dtype, requires_grad=False)
+    return torch.empty(stored.size, dtype=dtype)
 
 
-def _optimizer_space(
-    model: nn.Module, optimizer: torch.optim.Optimizer, stored: Mapping[str, object]
-) -> dict[int, dict[str, Tensor]]:
-    """Room for the stored state of each parameter, by its place among the optimizer's parameters."""
-    names, space = _names(model), {}
-    for index, parameter in enumerate(_parameters(optimizer)):
-        prefix = f"{OPTIMIZER}{names[parameter]}/"
-        space[index] = {
-            key.removeprefix(prefix): _room(parameter, entry)
-            for key, entry in stored.items()
-            if key.startswith(prefix) and isinstance(entry, TensorStorageMetadata)
-        }
-    return {index: values for index, values in space.items() if values}
-
-
-def _room(parameter: Tensor, entry: TensorStorageMetadata) -> Tensor:
-    dtype = entry.properties.dtype
-    if entry.size == parameter.shape:
-        # Cut as the parameter is; and fused kernels walk through both side by side: the layouts must agree.
-        return torch.empty_like(parameter, dtype=dtype, requires_grad=False)
-    return torch.empty(entry.size, dtype=dtype)
-
-
-def _read(targets: dict[str, Tensor], reader: dcp.HuggingFaceStorageReader) -> None:
+def _read(targets: dict[str, Tensor], reader: HuggingFaceStorageReader) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it reads without talking to other ranks: it is meant to
-            dcp.load(dict(targets), storage_reader=reader, no_dist=True)
+            load(dict(targets), storage_reader=reader, no_dist=True)
     except CheckpointException as error:  # no Exception, so that nobody would catch it
         raise RuntimeError(f"a checkpoint does not fit the model: {error}") from error
 
 
-def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
-
-
-def _names(model: nn.Module) -> dict[Tensor, str]:
-    return {parameter: name for name, parameter in model.named_parameters()}
-
-
-def _parameter_of(name: str) -> str:
-    """The parameter that an entry of a checkpoint belongs to."""
-    return name.removeprefix(MODEL) if name.startswith(MODEL) else name.removeprefix(OPTIMIZER).rpartition("/")[0]
-
-
-def _is_reordered(name: str, tensor: Tensor, rows: dict[str, Tensor]) -> bool:
-    return tensor.ndim > 0 and _parameter_of(name) in rows
+def _give(optimizers: Sequence[torch.optim.Optimizer], model: nn.Module, targets: Mapping[Entry, Tensor]) -> None:
+    """Hands each optimizer the state of its parameters."""
+    names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
+    states: dict[str, dict[str, Tensor]] = {}
+    for entry, tensor in targets.items():
+        if entry.kind == OPTIMIZER:
+            states.setdefault(entry.weight, {})[entry.key] = tensor
+    for optimizer in optimizers:
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        content = optimizer.state_dict()
+        content["state"] = {
+            index: states[names[parameter]] for index, parameter in enumerate(parameters) if names[parameter] in states
+        }
+        optimizer.load_state_dict(content)
 
 
 def _full(tensor: Tensor) -> Tensor:
@@ -158,15 +177,12 @@ def _full(tensor: Tensor) -> Tensor:
     return tensor.to_local().cpu()
 
 
-def _inverse(order: Tensor) -> Tensor:
-    return torch.argsort(order)
-
-
 def _take_part(target: Tensor, full: Tensor) -> None:
     """Copies into `target` the part of `full` that it holds."""
     if not isinstance(target, DTensor):
         target.copy_(full)
         return
-    for chunk in target.__create_chunk_list__():
+    chunks = target.__create_chunk_list__()  # type: ignore[no-untyped-call]
+    for chunk in chunks:
         part = tuple(slice(start, start + size) for start, size in zip(chunk.offsets, chunk.sizes, strict=True))
         target.to_local().copy_(full[part])

@@ -47,7 +47,8 @@ class HeadParallelAttention(nn.Module):
         projected = functional.linear(tokens, self.in_proj_weight, self.in_proj_bias)
         assert isinstance(projected, DTensor)
         # [n, tokens, own heads x 3 x head_dim] -> three of [n, own heads, tokens, head_dim]
-        own = projected.to_local().unflatten(-1, (-1, 3, self.head_dim))
+        own = projected.to_local()
+        own = own.view(*own.shape[:2], -1, 3, self.head_dim)
         q, k, v = own.permute(3, 0, 2, 1, 4).unbind()
         mixed = functional.scaled_dot_product_attention(q, k, v, dropout_p=self.dropout if self.training else 0.0)
         return self.out_proj(mixed.transpose(1, 2).flatten(2)), None
