@@ -18,7 +18,8 @@ class ModelConfig(Config):
     """An architecture by name; stem and head are adapted to the dataset."""
 
     name: ModelName = Field(
-        description="`convnet`, `resnet8`, `vit_tiny`, or a torchvision classification model by its name there (`resnet18`)."
+        description="`convnet`, `resnet8`, `vit_tiny`, or a torchvision classification model by its name there "
+        "(`resnet18`)."
     )
     width: Annotated[float, Field(gt=0.0, le=8.0)] = Field(
         default=1.0,

@@ -127,6 +127,7 @@ def _tensors(
     names = {parameter: name for name, parameter in model.named_parameters()}
     for optimizer in optimizers:
         for parameter, state in optimizer.state.items():
+            assert isinstance(parameter, nn.Parameter)
             for key, value in state.items():
                 if value is not None:
                     yield Entry(OPTIMIZER, names[parameter], key), torch.as_tensor(value)
@@ -151,13 +152,13 @@ def _read(targets: dict[str, Tensor], reader: HuggingFaceStorageReader) -> None:
 
 def _give(optimizers: Sequence[torch.optim.Optimizer], model: nn.Module, targets: Mapping[Entry, Tensor]) -> None:
     """Hands each optimizer the state of its parameters."""
-    names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
+    names = {parameter: name for name, parameter in model.named_parameters()}
     states: dict[str, dict[str, Tensor]] = {}
     for entry, tensor in targets.items():
         if entry.kind == OPTIMIZER:
             states.setdefault(entry.weight, {})[entry.key] = tensor
     for optimizer in optimizers:
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        parameters: list[nn.Parameter] = [p for group in optimizer.param_groups for p in group["params"]]
         content = optimizer.state_dict()
         content["state"] = {
             index: states[names[parameter]] for index, parameter in enumerate(parameters) if names[parameter] in states
