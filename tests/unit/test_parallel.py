@@ -197,10 +197,10 @@ def test_resumed_with_other_ranks_it_sees_the_same_batches_and_learns_the_same(p
     assert largest_difference(weights(single["vit"]), weights(tmp_path)) <= 1e-5
 
 
-@pytest.mark.parametrize("way", ["sync", "async"])
-def test_stopped_and_resumed_with_the_same_ranks_it_goes_on_to_the_same_bits(pool, base, tmp_path, way):
+@pytest.mark.parametrize(("kind", "way"), [("ddp", "async"), ("fsdp", "async"), ("fsdp", "sync"), ("tp", "sync")])
+def test_stopped_and_resumed_with_the_same_ranks_it_goes_on_to_the_same_bits(pool, base, tmp_path, kind, way):
     recipe = base.recipe.model_copy(update={"optimizer": "adamw", "learning_rate": 1e-3})
-    spec = replace(base, recipe=recipe, allocation=allocation("fsdp", 2))
+    spec = replace(base, recipe=recipe, allocation=allocation(kind, 2))
     assert pool.train(spec, tmp_path / "unbroken")
     stop_after(tmp_path / "broken", 9, checkpoint=way, checkpoint_interval_s=0.0)
     assert not pool.train(spec, tmp_path / "broken")
