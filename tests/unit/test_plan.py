@@ -73,7 +73,7 @@ def test_a_replica_that_does_not_fit_a_rank_is_sharded_and_the_plan_says_why():
     assert plan["memory_mb"] <= 20_000
     gpus = {"gpus_per_node": 4, "nodes": 1, "memory_mb_per_node": 400_000}
     assert choose(large, recipe(ranks=4), 1000, cluster(**gpus))["parallelism"] == "ddp"
-    assert choose(large, recipe(ranks=4), 1000, cluster(**gpus, gpu_memory_mb=8000))["parallelism"] == "fsdp"
+    assert choose(large, recipe(ranks=4), 1000, cluster(**gpus, memory_mb_per_gpu=8000))["parallelism"] == "fsdp"
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ class ClusterConfig(Config):
     memory_mb_per_node: Annotated[int, Field(ge=512)] = Field(
         description="Memory in MB that one job may use on a node."
     )
-    gpu_memory_mb: Annotated[int, Field(ge=512)] | None = Field(
+    memory_mb_per_gpu: Annotated[int, Field(ge=512)] | None = Field(
         default=None, description="Memory of one GPU in MB; where unset, only the node's memory limits a job."
     )
     cpus_per_task: Annotated[int, Field(ge=1)] = Field(

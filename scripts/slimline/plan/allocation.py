@@ -111,7 +111,7 @@ def _parallelism(
 def _available_mb(layout: Layout, cluster: ClusterConfig) -> int:
     """Memory in MB that one rank may use, where the model lies."""
     per_rank_mb = cluster.memory_mb_per_node // layout.tasks_per_node
-    return min(per_rank_mb, cluster.gpu_memory_mb or per_rank_mb) if cluster.gpus_per_node else per_rank_mb
+    return min(per_rank_mb, cluster.memory_mb_per_gpu or per_rank_mb) if cluster.gpus_per_node else per_rank_mb
 
 
 def _micro_batch(
@@ -134,7 +134,7 @@ def _micro_batch(
                 got=f"{needed_mb} MB needed",
                 expected=f"at most {available_mb} MB",
                 next_step="take a smaller model or smaller images, raise train.ranks with train.parallelism fsdp, "
-                "or raise memory_mb_per_node or gpu_memory_mb if there is more",
+                "or raise memory_mb_per_node or memory_mb_per_gpu if there is more",
             )
         micro_batch = math.ceil(micro_batch / 2)
     return micro_batch
