@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slimline.config.train import AugmentationConfig
-from slimline.data.batches import augment, epoch_order, random_words, share, steps_per_epoch
+from slimline.data.augment import augment
+from slimline.data.batches import epoch_order, random_words, share, steps_per_epoch
 
 ROWS = np.arange(100, 1100)
 

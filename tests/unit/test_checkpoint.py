@@ -6,45 +6,55 @@ from torch import nn
 
 from slimline.config.train import TrainConfig
 from slimline.training.checkpoint import FILES, Progress, load_checkpoint, newest_valid_checkpoint, save_checkpoint
-from slimline.training.optimisation import build_optimizer
+from slimline.training.optimisation import build_optimizers
 from slimline.training.spec import checkpoint_name
+
+
+def small():
+    hidden = nn.Linear(16, 6)
+    return nn.Sequential(nn.Conv2d(3, 4, 2), nn.BatchNorm2d(4), nn.Flatten(), hidden, nn.ReLU(), nn.Linear(6, 2))
+
+
+def step(model, optimizers, images):
+    for optimizer in optimizers:
+        optimizer.zero_grad()
+    model(images).square().sum().backward()
+    for optimizer in optimizers:
+        optimizer.step()
 
 
 def trained(seed, optimizer="adamw"):
     torch.manual_seed(seed)
-    model = nn.Sequential(nn.Conv2d(3, 4, 2), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 2))
-    model.to(memory_format=torch.channels_last)
-    optimizer = build_optimizer(model, TrainConfig(epochs=1, optimizer=optimizer))
+    model = small().to(memory_format=torch.channels_last)
+    optimizers = build_optimizers(model, TrainConfig(epochs=1, optimizer=optimizer))
     for _ in range(2):
-        optimizer.zero_grad()
-        model(torch.randn(5, 3, 3, 3)).square().sum().backward()
-        optimizer.step()
-    return model, optimizer
+        step(model, optimizers, torch.randn(5, 3, 3, 3))
+    return model, optimizers
 
 
 def save(folder, seed, epoch, optimizer="adamw"):
-    model, optimizer = trained(seed, optimizer)
-    save_checkpoint(
-        folder, checkpoint_name(epoch, 0), model, optimizer, Progress(epoch, records=[{"epoch": epoch - 1}])
-    )
-    return model, optimizer
+    model, optimizers = trained(seed, optimizer)
+    at = Progress(epoch, records=[{"epoch": epoch - 1}], scaler={"scale": 2.0})
+    save_checkpoint(folder, checkpoint_name(epoch, 0), model, optimizers, at, {"average.x": torch.arange(3)})
+    return model, optimizers
 
 
-def load_newest(folder, model, optimizer):
+def load_newest(folder, model, optimizers):
     name = newest_valid_checkpoint(folder)
-    return load_checkpoint(folder / name, model, optimizer) if name else None
+    return load_checkpoint(folder / name, model, optimizers)[0] if name else None
 
 
-@pytest.mark.parametrize("kind", ["adamw", "sgd"])
+@pytest.mark.parametrize("kind", ["adamw", "sgd", "muon"])
 def test_what_was_saved_comes_back_to_the_bit_and_goes_on_the_same(tmp_path, kind):
-    model, optimizer = save(tmp_path, seed=1, epoch=3, optimizer=kind)
-    other, other_optimizer = trained(2, kind)
-    assert load_newest(tmp_path, other, other_optimizer) == Progress(3, records=[{"epoch": 2}])
+    model, optimizers = save(tmp_path, seed=1, epoch=3, optimizer=kind)
+    other, other_optimizers = trained(2, kind)
+    assert len(optimizers) == (2 if kind == "muon" else 1)
+    progress, extra = load_checkpoint(tmp_path / checkpoint_name(3, 0), other, other_optimizers)
+    assert progress == Progress(3, records=[{"epoch": 2}], scaler={"scale": 2.0})
+    assert extra["average.x"].tolist() == [0, 1, 2]
     images = torch.randn(5, 3, 3, 3)
-    for m, o in ((model, optimizer), (other, other_optimizer)):
-        o.zero_grad()
-        m(images).square().sum().backward()
-        o.step()
+    step(model, optimizers, images)
+    step(other, other_optimizers, images)
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, other.state_dict()[name]), name
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ log = logging.getLogger("slimline")
 
 KEEP = 2
 MANIFEST = "manifest.json"
-FILES = ("model.safetensors", "optimizer.safetensors", "progress.json")
+FILES = ("model.safetensors", "optimizer.safetensors", "progress.json", "extra.safetensors")
 
 
 @dataclass
@@ -37,7 +37,8 @@ class Progress:
         step: steps completed of the current epoch.
         sums: running sums of the current epoch: loss, correct, samples, seconds, data-wait seconds.
         digest: which samples the current epoch has seen, see `samples_digest`.
-        records: history of the epochs completed.
+        records: history so far.
+        scaler: state of the loss scaler of fp16; empty without one.
     """
 
     epoch: int = 0
@@ -45,14 +46,26 @@ class Progress:
     sums: dict[str, float] = field(default_factory=dict)
     digest: int = 0
     records: list[dict[str, Any]] = field(default_factory=list)
+    scaler: dict[str, Any] = field(default_factory=dict)
 
 
-def save_checkpoint(folder: Path, name: str, model: nn.Module, optimizer: torch.optim.Optimizer, at: Progress) -> None:
-    """Writes `folder/name` whole, then removes all but the newest `KEEP` checkpoints."""
+def save_checkpoint(
+    folder: Path,
+    name: str,
+    model: nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
+    at: Progress,
+    extra: dict[str, Tensor],
+) -> None:
+    """Writes `folder/name` whole, then removes all but the newest `KEEP` checkpoints.
+
+    `extra` holds what a run needs besides: the moving average and the best weights, under names of the caller's.
+    """
     with replacing_folder(folder / name) as temporary:
-        save_file({key: value.contiguous() for key, value in model.state_dict().items()}, temporary / FILES[0])
-        save_file(dict(_optimizer_tensors(optimizer)), temporary / FILES[1])
+        _save(model.state_dict(), temporary / FILES[0])
+        _save(dict(_optimizer_tensors(optimizers)), temporary / FILES[1])
         write_json(temporary / FILES[2], asdict(at))
+        _save(extra, temporary / FILES[3])
         write_json(temporary / MANIFEST, {file: sha256_file(temporary / file) for file in FILES})
     for old in checkpoint_names(folder)[:-KEEP]:
         shutil.rmtree(folder / old)
@@ -70,11 +83,17 @@ def newest_valid_checkpoint(folder: Path) -> str | None:
     return None
 
 
-def load_checkpoint(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Loads a checkpoint that holds into model and optimizer."""
+def load_checkpoint(
+    checkpoint: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]
+) -> tuple[Progress, dict[str, Tensor]]:
+    """Loads a checkpoint that holds into model and optimizers; gives the position, and the extra tensors."""
     model.load_state_dict(load_file(checkpoint / FILES[0]))
-    _restore_optimizer(optimizer, load_file(checkpoint / FILES[1]))
-    return Progress(**read_json(checkpoint / FILES[2]))
+    _restore_optimizers(optimizers, load_file(checkpoint / FILES[1]))
+    return Progress(**read_json(checkpoint / FILES[2])), load_file(checkpoint / FILES[3])
+
+
+def _save(tensors: dict[str, Tensor], path: Path) -> None:
+    save_file({key: value.contiguous() for key, value in tensors.items()}, path)
 
 
 def _damage(checkpoint: Path) -> str | None:
@@ -86,12 +105,20 @@ def _damage(checkpoint: Path) -> str | None:
     return f"digest of {', '.join(wrong)} differs" if wrong else None
 
 
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
-    """The optimizer's per-parameter state as (`index.name`, tensor); groups follow from the recipe."""
-    for index, state in optimizer.state_dict()["state"].items():
-        for name, value in state.items():
-            if value is not None:
-                yield f"{index}.{name}", torch.as_tensor(value).contiguous()
+def _optimizer_tensors(optimizers: Sequence[torch.optim.Optimizer]) -> Iterator[tuple[str, Tensor]]:
+    """Per-parameter state as (`optimizer.index.name`, tensor); groups follow from the recipe."""
+    for number, optimizer in enumerate(optimizers):
+        for index, state in optimizer.state_dict()["state"].items():
+            for name, value in state.items():
+                if value is not None:
+                    yield f"{number}.{index}.{name}", torch.as_tensor(value)
+
+
+def _restore_optimizers(optimizers: Sequence[torch.optim.Optimizer], tensors: dict[str, Tensor]) -> None:
+    for number, optimizer in enumerate(optimizers):
+        prefix = f"{number}."
+        own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+        _restore_optimizer(optimizer, own)
 
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

@@ -18,6 +18,8 @@ HEARTBEAT_FILE = "heartbeat.json"
 HISTORY_FILE = "history.jsonl"
 SUMMARY_FILE = "summary.json"
 CHECKPOINTS_FOLDER = "checkpoints"
+PROFILE_FILE = "profile/trace.json"
+NOT_FINITE_FILE = "not_finite.json"
 
 
 def checkpoint_name(epoch: int, step: int) -> str:
