@@ -44,6 +44,15 @@ class EarlyStoppingConfig(Config):
     min_delta: Annotated[float, Field(ge=0.0)] = Field(default=0.0, description="Least change that is an improvement.")
 
 
+class TrackingConfig(Config):
+    """Where the course of a training goes besides `history.jsonl` and TensorBoard's files."""
+
+    wandb: str | None = Field(
+        default=None,
+        description="Project of Weights & Biases. Written offline when training has ended, for `wandb sync`.",
+    )
+
+
 class TrainConfig(Config):
     """The recipe of the dense model, and the default of every step that takes gradient steps."""
 
@@ -117,6 +126,10 @@ class TrainConfig(Config):
     profile_steps: Annotated[int, Field(ge=0, le=1000)] = Field(
         default=0,
         description="Steps that torch's profiler records, after ten to warm up; the trace is in the job's folder.",
+    )
+
+    tracking: TrackingConfig = Field(
+        default_factory=TrackingConfig, description="Other places for the course of a run."
     )
 
     @field_validator("seeds")

@@ -25,6 +25,7 @@ from slimline.training.losses import LossSum, cross_entropy
 from slimline.training.spec import HISTORY_FILE, NOT_FINITE_FILE, RESULT_FOLDER, SUMMARY_FILE, TrainingSpec
 from slimline.training.steplog import peak_memory_mb
 from slimline.training.stop import StopRequest
+from slimline.training.tracking import check_wandb, write_wandb_run
 
 log = logging.getLogger("slimline")
 
@@ -46,6 +47,8 @@ def run_training(spec: TrainingSpec, folder: Path, prepare: Preparation) -> None
     """
     # cuBLAS gives the same bits each time only with a workspace of this form; read when it starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    if spec.recipe.tracking.wandb is not None:
+        check_wandb()
     with joined(spec.allocation) as world:
         torch.use_deterministic_algorithms(spec.recipe.deterministic, warn_only=True)
         torch.backends.cudnn.benchmark = not spec.recipe.deterministic
@@ -61,7 +64,10 @@ def run_training(spec: TrainingSpec, folder: Path, prepare: Preparation) -> None
             except NotFiniteError as again:
                 raise _diverged(again, folder, world) from None
         if world.is_main:
+            trainer.history.close()
             _write_result(folder, trainer, architecture, time.monotonic() - started_s)
+            if spec.recipe.tracking.wandb is not None:
+                write_wandb_run(spec.recipe.tracking.wandb, spec.name, folder, trainer.history.records, spec.to_json())
         world.barrier()
 
 

@@ -18,6 +18,7 @@ HEARTBEAT_FILE = "heartbeat.json"
 HISTORY_FILE = "history.jsonl"
 SUMMARY_FILE = "summary.json"
 CHECKPOINTS_FOLDER = "checkpoints"
+TENSORBOARD_FOLDER = "tensorboard"
 PROFILE_FILE = "profile/trace.json"
 NOT_FINITE_FILE = "not_finite.json"
 
