@@ -24,11 +24,11 @@ from slimline.training.spec import Allocation, TrainingSpec
 from slimline.training.stop import StopRequest
 
 THREADS = 2
-REPETITIONS = 7
+REPETITIONS = 5
 CPU = torch.device("cpu")
 # (model, batch, steps of an epoch, augmentation) -> least ratio to the bare loop, which augments nothing
 CASES = {
-    ("convnet", 64, 100): (({}, 0.97), ({"crop_padding": 2, "horizontal_flip": True}, 0.90)),
+    ("convnet", 64, 60): (({}, 0.97), ({"crop_padding": 2, "horizontal_flip": True}, 0.90)),
     ("resnet18", 128, 2): (({}, 0.97), ({"crop_padding": 2, "horizontal_flip": True}, 0.90)),
 }
 

@@ -7,24 +7,10 @@ from torch import nn
 from slimline.config.train import TrainConfig
 from slimline.training.losses import cross_entropy, distillation
 from slimline.training.optimisation import build_optimizers
-from slimline.training.schedule import learning_rate_at
 
 
 def recipe(**changes):
     return TrainConfig(**({"epochs": 1, "learning_rate": 0.5, "warmup": 0.1} | changes))
-
-
-@pytest.mark.parametrize(("schedule", "middle"), [("cosine", 0.25), ("linear", 0.25), ("constant", 0.5)])
-def test_schedules_rise_to_the_peak_and_fall_as_named(schedule, middle):
-    rates = [learning_rate_at(step, 100, recipe(schedule=schedule)) for step in range(101)]
-    assert rates[0] == pytest.approx(0.05)
-    assert rates[9] == rates[10] == 0.5
-    assert rates[55] == pytest.approx(middle)
-    assert rates[100] == pytest.approx(0.5 if schedule == "constant" else 0, abs=1e-12)
-
-
-def test_one_step_without_warmup_takes_the_peak():
-    assert learning_rate_at(0, 1, recipe(warmup=0.0)) == 0.5
 
 
 def test_weight_decay_spares_biases_and_normalisation():

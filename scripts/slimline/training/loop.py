@@ -123,9 +123,7 @@ class Trainer:
         global_step = epoch * self.steps_per_epoch + step
         total_steps = self.recipe.epochs * self.steps_per_epoch
         set_learning_rate(self.optimizers, learning_rate_at(global_step, total_steps, self.recipe))
-        # Dropout draws from the global generator: seeded by position, it needs no place in a checkpoint.
-        position = np.array([global_step * self.world.size + self.world.rank])
-        torch.manual_seed(int(random_words(self.spec.seed, epoch, position, Draw.STEP)[0] >> np.uint64(1)))
+        self._seed_step(epoch, global_step)
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         step_loss = torch.zeros((), device=self.world.device)
@@ -224,6 +222,15 @@ class Trainer:
 
     def _judged(self) -> nn.Module:
         return self.average.module if self.average is not None else self.model
+
+    def _seed_step(self, epoch: int, global_step: int) -> None:
+        """Dropout draws from the device's generator: seeded by position, it needs no place in a checkpoint."""
+        position = np.array([global_step * self.world.size + self.world.rank])
+        seed = int(random_words(self.spec.seed, epoch, position, Draw.STEP)[0] >> np.uint64(1))
+        # Not torch.manual_seed: that walks through all kinds of devices, a millisecond at every step.
+        torch.default_generator.manual_seed(seed)
+        if self.world.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
 
     def _syncing(self, last: bool) -> contextlib.AbstractContextManager[Any]:
         """Gradients travel between ranks with the last part of a batch only."""
