@@ -17,6 +17,7 @@ from slimline.errors import SlimlineError
 from slimline.files import copy_file, replacing_folder, write_json
 from slimline.models.architecture import Architecture
 from slimline.models.artifact import build, save_artifact
+from slimline.models.pretrained import start_from
 from slimline.models.registry import architecture_for
 from slimline.training.distributed import World, joined
 from slimline.training.finite import NotFiniteError
@@ -34,7 +35,7 @@ Preparation = Callable[[TrainingSpec, World], tuple[nn.Module, Architecture, Los
 
 
 def run(spec: TrainingSpec, folder: Path) -> None:
-    """Trains a dense model from scratch."""
+    """Trains a dense model, from scratch or from given weights."""
     run_training(spec, folder, _dense)
 
 
@@ -105,7 +106,9 @@ def _diverged(error: NotFiniteError, folder: Path, world: World) -> SlimlineErro
 def _dense(spec: TrainingSpec, world: World) -> tuple[nn.Module, Architecture, LossSum]:
     assert spec.model is not None
     architecture = architecture_for(spec.model, PreparedDataset.open(spec.prepared).stats)
-    return build(architecture), architecture, cross_entropy(spec.recipe.label_smoothing)
+    model = build(architecture)
+    start_from(model, spec.model)
+    return model, architecture, cross_entropy(spec.recipe.label_smoothing)
 
 
 def _write_result(folder: Path, trainer: Trainer, architecture: Architecture, seconds: float) -> None:
