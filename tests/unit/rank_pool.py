@@ -16,6 +16,7 @@ from slimline.training import job
 from slimline.training.loop import Trainer
 from slimline.training.spec import TrainingSpec
 from slimline.training.stop import StoppedError
+from slimline.training.tally import Tally
 
 STOP_FILE = "stop-after"  # in a job's folder: after how many steps the ranks are asked to stop
 VIT_LAYERS = 2  # fewer than the model has, for speed; all of them are alike
@@ -82,17 +83,22 @@ def _serve(rank, inbox, outbox):
 def _stopping(folder):
     """Sends the stop request where the test wants it, and notes which rows each step has seen."""
     after = int((folder / STOP_FILE).read_text()) if (folder / STOP_FILE).exists() else None
-    original, done = Trainer._train_step, []
+    original, original_see, done, seen = Trainer._train_step, Tally.see, [], []
 
-    def step(self, epoch, number, batch):
-        original(self, epoch, number, batch)
+    def see(self, rows):
+        original_see(self, rows)
+        seen.extend(rows.tolist())
+
+    def step(self, epoch, number, *args):
+        seen.clear()
+        original(self, epoch, number, *args)
         done.append(None)
+        write_text(folder / "seen" / f"{epoch}-{number}" / os.environ["RANK"], str(seen))
         if self.world.is_main:
-            write_text(folder / "seen" / f"{epoch}-{number}.json", str(batch.tolist()))
             self.stop.number = 15 if len(done) == after else 0
 
-    Trainer._train_step = step
+    Trainer._train_step, Tally.see = step, see
     try:
         yield
     finally:
-        Trainer._train_step = original
+        Trainer._train_step, Tally.see = original, original_see

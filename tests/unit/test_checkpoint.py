@@ -9,7 +9,7 @@ from slimline.config.train import TrainConfig
 from slimline.training import saver
 from slimline.training.checkpoint import Progress, load_checkpoint, newest_valid_checkpoint
 from slimline.training.distributed import World
-from slimline.training.optimisation import build_optimizer
+from slimline.training.optimisation import build_optimizers
 from slimline.training.saver import Saver
 from slimline.training.spec import checkpoint_name
 
@@ -20,7 +20,7 @@ def trained(seed, optimizer="adamw"):
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Conv2d(3, 4, 2), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 2))
     model.to(memory_format=torch.channels_last)
-    optimizer = build_optimizer(model, TrainConfig(epochs=1, optimizer=optimizer))
+    (optimizer,) = build_optimizers(model, TrainConfig(epochs=1, optimizer=optimizer))
     for _ in range(2):
         optimizer.zero_grad()
         model(torch.randn(5, 3, 3, 3)).square().sum().backward()

@@ -55,7 +55,7 @@ def test_macs_and_parameters_equal_the_count_by_hand():
     convolutions = 8 * 8 * 32 * 9 + 4 * 4 * 64 * 32 * 9
     linears = 256 * 128 + 128 * 10
     model = build(shape)
-    assert count_macs(model, shape) == convolutions + linears
+    assert count_macs(model, shape.image_shape) == convolutions + linears
     assert count_parameters(model) == 32 * 9 + 2 * 32 + 64 * 32 * 9 + 2 * 64 + 256 * 128 + 128 + 128 * 10 + 10
 
 

@@ -14,8 +14,9 @@ from slimline.plan.parallelism import Parallelism, parallelism_for
 
 # Interpreter, torch, its libraries and the first pages of the data; measured with the CUDA build: 750.
 PROCESS_MB = 850
-# Gradients have the size of the weights; AdamW keeps two values per weight, SGD with momentum one.
-OPTIMIZER_COPIES = {"adamw": 2, "sgd": 1}
+# Gradients have the size of the weights; AdamW keeps two values per weight, SGD with momentum one. Muon keeps one
+# for its matrices, but for the rest AdamW's two.
+OPTIMIZER_COPIES = {"adamw": 2, "sgd": 1, "muon": 2}
 # Gradients of activations and the allocator's slack, on top of what autograd saves.
 ACTIVATION_FACTOR = 1.5
 MEMORY_MARGIN = 1.2
@@ -142,7 +143,8 @@ def _micro_batch(
 
 def _memory_mb(footprint: Footprint, recipe: TrainConfig, micro_batch: int, parts: int) -> int:
     """Memory of one rank in MB, rounded up to 100, where the states of the model are cut into `parts`."""
-    states = footprint.weight_bytes * (2 + OPTIMIZER_COPIES[recipe.optimizer]) / parts
+    copies = 2 + OPTIMIZER_COPIES[recipe.optimizer] + (recipe.ema_decay is not None) + (recipe.keep == "best")
+    states = footprint.weight_bytes * copies / parts
     activations = footprint.activation_bytes_per_image * micro_batch * ACTIVATION_FACTOR
     needed_mb = PROCESS_MB + MEMORY_MARGIN * (states + activations) / 2**20
     return math.ceil(needed_mb / 100) * 100
@@ -165,4 +167,11 @@ def _time_min(hours: float, cluster: ClusterConfig) -> int:
 def _precision(recipe: TrainConfig, gpus_per_node: int) -> str:
     if recipe.precision == "auto":
         return "bf16" if gpus_per_node else "fp32"
+    if recipe.precision == "fp16" and not gpus_per_node:
+        raise SlimlineError(
+            "Training in fp16 needs a GPU.",
+            where="train.precision",
+            got="fp16, on a cluster without GPUs",
+            expected="auto, fp32 or bf16",
+        )
     return recipe.precision

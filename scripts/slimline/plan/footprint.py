@@ -53,7 +53,7 @@ def footprint(architecture: Architecture) -> Footprint:
     del logits  # until here every saved storage has an address of its own
     return Footprint(
         parameters=count_parameters(model),
-        macs=count_macs(model.eval(), architecture),
+        macs=count_macs(model, architecture.image_shape),
         weight_bytes=sum(_bytes(tensor) for tensor in nn.Module.state_dict(model).values()),
         activation_bytes_per_image=sum(saved.values()) // TRACE_IMAGES,
         heads=attention_heads(model),

@@ -42,7 +42,8 @@ class Progress:
         step: steps completed of the current epoch.
         sums: running sums of the current epoch: loss, correct, samples, seconds, data-wait seconds.
         digest: which samples the current epoch has seen, see `samples_digest`.
-        records: history of the epochs completed.
+        records: history so far.
+        scaler: state of the loss scaler of fp16; empty without one.
     """
 
     epoch: int = 0
@@ -50,6 +51,7 @@ class Progress:
     sums: dict[str, float] = field(default_factory=dict)
     digest: int = 0
     records: list[dict[str, Any]] = field(default_factory=list)
+    scaler: dict[str, Any] = field(default_factory=dict)
 
 
 def save_checkpoint(

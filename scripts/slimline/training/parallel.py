@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
+from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
@@ -36,8 +37,17 @@ def parallelise(model: nn.Module, world: World, sync_batch_norm: bool) -> nn.Mod
     Raises:
         SlimlineError: the model cannot be cut into tensor parts.
     """
+    share_weights(model, world, sync_batch_norm)
+    return model if world.mesh is None or is_sharded(model) else DistributedDataParallel(model)
+
+
+def share_weights(model: nn.Module, world: World, sync_batch_norm: bool) -> None:
+    """What `parallelise` does in place: nothing with one rank or where each has a whole replica.
+
+    For models that take no gradients, such as a moving average, it is all that is to do.
+    """
     if world.mesh is None:
-        return model
+        return
     if sync_batch_norm:
         synchronise_batch_norm(model, world)
     tensors, shards = world.mesh[TENSOR], world.mesh[SHARD]
@@ -51,7 +61,6 @@ def parallelise(model: nn.Module, world: World, sync_batch_norm: bool) -> nn.Mod
             fully_shard(module, mesh=mesh)
         if has_own_statistics(model):
             model.register_forward_pre_hook(_take_buffers_of_main)
-    return model if is_sharded(model) else DistributedDataParallel(model)
 
 
 def is_sharded(model: nn.Module) -> bool:
@@ -76,6 +85,11 @@ def gradient_sync(parallel: nn.Module, last: bool) -> Iterator[None]:
     yield
 
 
+def mesh_of(tensor: Tensor) -> DeviceMesh | None:
+    """The ranks that share a tensor; None if each has all of it."""
+    return tensor.device_mesh if isinstance(tensor, DTensor) else None
+
+
 def by_mesh(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Parameter groups of which each has parameters of one mesh: optimizers and norms take no mixture.
 
@@ -85,9 +99,17 @@ def by_mesh(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for group in groups:
         parts = defaultdict(list)
         for parameter in group["params"]:
-            parts[parameter.device_mesh if isinstance(parameter, DTensor) else None].append(parameter)
+            parts[mesh_of(parameter)].append(parameter)
         split += [group | {"params": parameters} for parameters in parts.values()] or [group]
     return split
+
+
+def total_norm(groups: list[list[Tensor]]) -> Tensor:
+    """Norm of all gradients together, a scalar, the same on every rank; those of one group are of one mesh."""
+    norms = [nn.utils.get_total_norm(gradients) for gradients in groups if gradients]
+    return torch.linalg.vector_norm(
+        torch.stack([norm.full_tensor() if isinstance(norm, DTensor) else norm for norm in norms])
+    )
 
 
 def repeated_blocks(model: nn.Module) -> list[nn.Module]:

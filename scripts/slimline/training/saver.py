@@ -15,6 +15,7 @@ from torch import distributed as dist
 
 from slimline.training.checkpoint import Progress, save_checkpoint
 from slimline.training.distributed import COLLECTIVE_TIMEOUT, World
+from slimline.training.finite import NotFiniteError
 from slimline.training.parallel import is_sharded
 from slimline.training.state import Copies, collect_state
 from slimline.training.stop import StoppedError
@@ -88,8 +89,8 @@ class Saver:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Waits until the last checkpoint is whole on disk, unless the run has failed."""
-        if error is None or isinstance(error, StoppedError):
+        """Waits until the last checkpoint is whole on disk, unless a rank has failed alone."""
+        if error is None or isinstance(error, StoppedError | NotFiniteError):
             self.wait()
             self.world.barrier()
 

@@ -18,6 +18,9 @@ HEARTBEAT_FILE = "heartbeat.json"
 HISTORY_FILE = "history.jsonl"
 SUMMARY_FILE = "summary.json"
 CHECKPOINTS_FOLDER = "checkpoints"
+TENSORBOARD_FOLDER = "tensorboard"
+PROFILE_FILE = "profile/trace.json"
+NOT_FINITE_FILE = "not_finite.json"
 
 
 def checkpoint_name(epoch: int, step: int) -> str:

@@ -1,0 +1,65 @@
+"""Running sums of an epoch: this rank's own while it trains, those of all ranks in a checkpoint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from slimline.data.batches import Rows, samples_digest
+from slimline.training.checkpoint import Progress
+from slimline.training.distributed import World
+
+TOTALS = ("loss", "correct", "samples")
+TIMES = ("seconds", "data_wait")
+
+
+class Tally:
+    """Counts into the sums and the digest of `progress`.
+
+    A checkpoint's are those of all ranks, so after a resume only the first one goes on with them.
+    """
+
+    def __init__(self, progress: Progress, world: World) -> None:
+        self.progress, self.world = progress, world
+        if world.rank > 0:
+            self.clear()
+
+    def clear(self) -> None:
+        """Starts an epoch."""
+        self.progress.sums, self.progress.digest = {}, 0
+
+    def add(self, **values: float | Tensor) -> None:
+        """Adds to the sums; tensors stay on their device."""
+        for name, value in values.items():
+            self.progress.sums[name] = self.progress.sums.get(name, 0.0) + value  # type: ignore[assignment]
+
+    def see(self, rows: Rows) -> None:
+        """Notes which samples a step has seen."""
+        self.add(samples=len(rows))
+        self.progress.digest = (self.progress.digest + samples_digest(rows)) % 2**64
+
+    def totals(self) -> dict[str, float]:
+        """Loss, correct answers and samples over all ranks, and the seconds of this one."""
+        sums = self.progress.sums
+        values = torch.tensor(
+            [float(sums.get(name, 0.0)) for name in TOTALS], dtype=torch.float64, device=self.world.device
+        )
+        totals = dict(zip(TOTALS, self.world.sum(values).tolist(), strict=True))
+        return totals | {name: float(sums.get(name, 0.0)) for name in TIMES}
+
+    def digest(self) -> int:
+        """Which samples the epoch has seen on all ranks together."""
+        signed = self.progress.digest - (self.progress.digest >> 63 << 64)
+        return int(self.world.sum(torch.tensor(signed, device=self.world.device)).item()) % 2**64
+
+    def pace(self, images_to_go: float) -> dict[str, Any]:
+        """For the heartbeat: loss and speed of this rank's share of the epoch, and how long the rest will take."""
+        sums = self.progress.sums
+        images_per_s = float(sums["samples"]) * self.world.size / sums["seconds"] if sums.get("seconds") else 0.0
+        return {
+            "loss": float(sums["loss"]) / float(sums["samples"]) if sums.get("samples") else None,
+            "images_per_s": images_per_s,
+            "eta_s": images_to_go / images_per_s if images_per_s else None,
+        }
