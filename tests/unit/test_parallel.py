@@ -136,6 +136,19 @@ def test_ranks_compute_what_one_process_computes(pool, base, single, tmp_path, m
     assert abs(many["validation_loss"] - one["validation_loss"]) <= 1e-5
 
 
+@pytest.mark.parametrize(("kind", "ranks"), [("fsdp", 2), ("tp", 2), ("fsdp-tp", 4)])
+def test_average_best_epoch_and_clipping_are_those_of_one_process(pool, base, tmp_path, kind, ranks):
+    changes = {"ema_decay": 0.9, "keep": "best", "gradient_clipping": 0.5, "epochs": 2, "batch_size": 128}
+    spec = replace(base, recipe=base.recipe.model_copy(update=changes))
+    alone(spec, tmp_path / "one")
+    shared = replace(spec, allocation=allocation(kind, ranks))
+    stop_after(tmp_path / "many", 12, checkpoint="async")
+    assert not pool.train(shared, tmp_path / "many")
+    stop_after(tmp_path / "many", 0)
+    assert pool.train(shared, tmp_path / "many")
+    assert largest_difference(weights(tmp_path / "one"), weights(tmp_path / "many")) <= 1e-5
+
+
 def build_weights(spec):
     """The weights before the first step."""
     torch.manual_seed(spec.seed)

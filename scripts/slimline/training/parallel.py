@@ -107,9 +107,7 @@ def by_mesh(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def total_norm(groups: list[list[Tensor]]) -> Tensor:
     """Norm of all gradients together, a scalar, the same on every rank; those of one group are of one mesh."""
     norms = [nn.utils.get_total_norm(gradients) for gradients in groups if gradients]
-    return torch.linalg.vector_norm(
-        torch.stack([norm.full_tensor() if isinstance(norm, DTensor) else norm for norm in norms])
-    )
+    return nn.utils.get_total_norm([norm.full_tensor() if isinstance(norm, DTensor) else norm for norm in norms])
 
 
 def repeated_blocks(model: nn.Module) -> list[nn.Module]:
