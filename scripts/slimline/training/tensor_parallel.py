@@ -69,12 +69,15 @@ def cut_layers(model: nn.Module, mesh: DeviceMesh) -> None:
         SlimlineError: the model has no such blocks, or the ranks cannot share their heads.
     """
     require_heads(attention_heads(model), mesh.size())
+    trained = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     for block in list(transformer_blocks(model)):
         parent, _, leaf = block.attention.rpartition(".")
         attention = model.get_submodule(block.attention)
         assert isinstance(attention, nn.MultiheadAttention)
         setattr(model.get_submodule(parent), leaf, HeadParallelAttention(attention, mesh))
         parallelize_module(model, mesh, {block.widen: ColwiseParallel(), block.narrow: RowwiseParallel()})
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(trained[name])  # what is cut is made anew
 
 
 def reordered_parameters(model: nn.Module) -> dict[str, Tensor]:
