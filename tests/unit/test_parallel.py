@@ -137,8 +137,9 @@ def test_ranks_compute_what_one_process_computes(pool, base, single, tmp_path, m
 
 
 @pytest.mark.parametrize(("kind", "ranks"), [("fsdp", 2), ("tp", 2), ("fsdp-tp", 4)])
-def test_average_best_epoch_and_clipping_are_those_of_one_process(pool, base, tmp_path, kind, ranks):
+def test_average_best_epoch_clipping_and_freezing_are_those_of_one_process(pool, base, tmp_path, kind, ranks):
     changes = {"ema_decay": 0.9, "keep": "best", "gradient_clipping": 0.5, "epochs": 2, "batch_size": 128}
+    changes["freeze"] = ["encoder.layers.encoder_layer_0.*"]
     spec = replace(base, recipe=base.recipe.model_copy(update=changes))
     alone(spec, tmp_path / "one")
     shared = replace(spec, allocation=allocation(kind, ranks))
