@@ -60,11 +60,3 @@ def test_distillation_equals_its_formula():
     loss = distillation(Fixed(teacher), temperature=2.0, weight=0.6)(student, labels, torch.empty(1))
     hard = -torch.log_softmax(student, 1)[0, 0].item()
     assert loss.item() == pytest.approx(0.6 * 4.0 * kl + 0.4 * hard, rel=1e-5)
-
-
-def test_distillation_passes_gradcheck():
-    teacher = Fixed(torch.tensor([[1.0, 0.0, -1.0]], dtype=torch.float64))
-    loss = distillation(teacher, temperature=2.0, weight=0.5)
-    student = torch.tensor([[0.3, 0.1, 0.9]], dtype=torch.float64, requires_grad=True)
-    # the teacher's side is float32 by design: compare where that rounding does not show
-    assert torch.autograd.gradcheck(lambda x: loss(x, torch.tensor([2]), x), (student,), eps=1e-4, atol=1e-4)

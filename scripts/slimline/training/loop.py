@@ -106,6 +106,7 @@ class Trainer:
     def _train_epoch(self, epoch: int) -> None:
         set_training(self.model)
         order = epoch_order(self.train_rows, self.spec.seed, epoch)
+        self.step_seeds = self._step_seeds(epoch)
         batches = self.feed.training(epoch, self._parts(epoch, order))
         with contextlib.closing(batches):
             for step in range(self.progress.step, self.steps_per_epoch):
@@ -131,7 +132,10 @@ class Trainer:
         global_step = epoch * self.steps_per_epoch + step
         total_steps = self.recipe.epochs * self.steps_per_epoch
         set_learning_rate(self.optimizers, learning_rate_at(global_step, total_steps, self.recipe))
-        self._seed_step(epoch, global_step)
+        # Not torch.manual_seed: that walks through all kinds of devices, a millisecond at every step.
+        torch.default_generator.manual_seed(self.step_seeds[step])
+        if self.world.device.type == "cuda":
+            torch.cuda.manual_seed(self.step_seeds[step])
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         step_loss = torch.zeros((), device=self.world.device)
@@ -231,14 +235,11 @@ class Trainer:
     def _judged(self) -> nn.Module:
         return self.average.module if self.average is not None else self.model
 
-    def _seed_step(self, epoch: int, global_step: int) -> None:
+    def _step_seeds(self, epoch: int) -> list[int]:
         """Dropout draws from the device's generator: seeded by position, it needs no place in a checkpoint."""
-        position = np.array([global_step * self.world.size + self.world.rank])
-        seed = int(random_words(self.spec.seed, epoch, position, Draw.STEP)[0] >> np.uint64(1))
-        # Not torch.manual_seed: that walks through all kinds of devices, a millisecond at every step.
-        torch.default_generator.manual_seed(seed)
-        if self.world.device.type == "cuda":
-            torch.cuda.manual_seed(seed)
+        steps = np.arange(epoch * self.steps_per_epoch, (epoch + 1) * self.steps_per_epoch)
+        words = random_words(self.spec.seed, epoch, steps * self.world.size + self.world.rank, Draw.STEP)
+        return [int(word) for word in words >> np.uint64(1)]
 
     def _save_is_due(self) -> bool:
         return time.monotonic() - self.last_save_s >= self.checkpoint_interval_s

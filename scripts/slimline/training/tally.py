@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,12 +24,13 @@ class Tally:
 
     def __init__(self, progress: Progress, world: World) -> None:
         self.progress, self.world = progress, world
+        self._seen: list[Rows] = []  # since the digest was last asked for
         if world.rank > 0:
             self.clear()
 
     def clear(self) -> None:
         """Starts an epoch."""
-        self.progress.sums, self.progress.digest = {}, 0
+        self.progress.sums, self.progress.digest, self._seen = {}, 0, []
 
     def add(self, **values: float | Tensor) -> None:
         """Adds to the sums; tensors stay on their device."""
@@ -38,7 +40,7 @@ class Tally:
     def see(self, rows: Rows) -> None:
         """Notes which samples a step has seen."""
         self.add(samples=len(rows))
-        self.progress.digest = (self.progress.digest + samples_digest(rows)) % 2**64
+        self._seen.append(rows)
 
     def totals(self) -> dict[str, float]:
         """Loss, correct answers and samples over all ranks, and the seconds of this one."""
@@ -51,6 +53,8 @@ class Tally:
 
     def digest(self) -> int:
         """Which samples the epoch has seen on all ranks together."""
+        seen = np.concatenate([np.empty(0, np.int64), *self._seen])
+        self.progress.digest, self._seen = (self.progress.digest + samples_digest(seen)) % 2**64, []
         signed = self.progress.digest - (self.progress.digest >> 63 << 64)
         return int(self.world.sum(torch.tensor(signed, device=self.world.device)).item()) % 2**64
 
