@@ -1,11 +1,8 @@
 import numpy as np
-import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimline.config.train import AugmentationConfig
-from slimline.data.batches import augment, epoch_order, random_words, share, steps_per_epoch
+from slimline.data.batches import epoch_order, random_words, share, steps_per_epoch
 
 ROWS = np.arange(100, 1100)
 
@@ -41,41 +38,3 @@ def test_random_words_are_uniform_and_belong_to_the_row_alone():
     bits = (words[:, None] >> np.arange(64, dtype=np.uint64)) & np.uint64(1)
     assert abs(bits.mean() - 0.5) < 0.01
     assert len(np.unique(words)) == len(ROWS)
-
-
-@pytest.fixture
-def images():
-    return torch.arange(6 * 2 * 5 * 4, dtype=torch.float32).reshape(6, 2, 5, 4) + 1
-
-
-def test_without_options_nothing_changes(images):
-    assert augment(images, AugmentationConfig(), 0, 0, np.arange(6)) is images
-
-
-def test_each_image_is_some_shift_and_mirror_image_of_itself(images):
-    config = AugmentationConfig(crop_padding=2, horizontal_flip=True)
-    result = augment(images, config, seed=1, epoch=2, rows=np.arange(6))
-    padded = torch.nn.functional.pad(images, (2, 2, 2, 2))
-    for index in range(6):
-        candidates = [
-            crop if not mirrored else crop.flip(-1)
-            for y in range(5)
-            for x in range(5)
-            for crop in [padded[index, :, y : y + 5, x : x + 4]]
-            for mirrored in (False, True)
-        ]
-        assert any(torch.equal(result[index], candidate) for candidate in candidates)
-    assert not torch.equal(result, images)
-
-
-def test_the_change_of_an_image_does_not_depend_on_its_batch(images):
-    config = AugmentationConfig(crop_padding=1, horizontal_flip=True)
-    together = augment(images, config, 1, 2, np.arange(6))
-    alone = augment(images[3:5], config, 1, 2, np.array([3, 4]))
-    assert torch.equal(together[3:5], alone)
-
-
-def test_about_half_of_the_images_are_mirrored():
-    ramp = torch.arange(4.0).expand(1000, 1, 1, 4)
-    result = augment(ramp, AugmentationConfig(horizontal_flip=True), 0, 0, np.arange(1000))
-    assert 0.44 < (result[:, 0, 0, 0] == 3).float().mean() < 0.56

@@ -1,20 +1,26 @@
 import logging
+import threading
 
 import pytest
 import torch
 from torch import nn
 
 from slimline.config.train import TrainConfig
-from slimline.training.checkpoint import FILES, Progress, load_checkpoint, newest_valid_checkpoint, save_checkpoint
-from slimline.training.optimisation import build_optimizer
+from slimline.training import saver
+from slimline.training.checkpoint import Progress, load_checkpoint, newest_valid_checkpoint
+from slimline.training.distributed import World
+from slimline.training.optimisation import build_optimizers
+from slimline.training.saver import Saver
 from slimline.training.spec import checkpoint_name
+
+ALONE = World(0, 1, torch.device("cpu"))
 
 
 def trained(seed, optimizer="adamw"):
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Conv2d(3, 4, 2), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 2))
     model.to(memory_format=torch.channels_last)
-    optimizer = build_optimizer(model, TrainConfig(epochs=1, optimizer=optimizer))
+    (optimizer,) = build_optimizers(model, TrainConfig(epochs=1, optimizer=optimizer))
     for _ in range(2):
         optimizer.zero_grad()
         model(torch.randn(5, 3, 3, 3)).square().sum().backward()
@@ -24,15 +30,14 @@ def trained(seed, optimizer="adamw"):
 
 def save(folder, seed, epoch, optimizer="adamw"):
     model, optimizer = trained(seed, optimizer)
-    save_checkpoint(
-        folder, checkpoint_name(epoch, 0), model, optimizer, Progress(epoch, records=[{"epoch": epoch - 1}])
-    )
+    progress = Progress(epoch, records=[{"epoch": epoch - 1}])
+    Saver(folder, model, ALONE, in_background=False).save(checkpoint_name(epoch, 0), model, [optimizer], progress)
     return model, optimizer
 
 
 def load_newest(folder, model, optimizer):
     name = newest_valid_checkpoint(folder)
-    return load_checkpoint(folder / name, model, optimizer) if name else None
+    return load_checkpoint(folder / name, model, [optimizer])[0] if name else None
 
 
 @pytest.mark.parametrize("kind", ["adamw", "sgd"])
@@ -53,7 +58,7 @@ def test_none_without_a_checkpoint(tmp_path):
     assert load_newest(tmp_path, *trained(0)) is None
 
 
-@pytest.mark.parametrize("file", [*FILES, "manifest.json"])
+@pytest.mark.parametrize("file", ["state.safetensors", "progress.json", "manifest.json"])
 @pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
 def test_a_damaged_checkpoint_is_reported_and_the_older_one_used(tmp_path, caplog, file, damage):
     save(tmp_path, 1, epoch=1)
@@ -84,3 +89,47 @@ def test_a_half_written_checkpoint_is_not_one(tmp_path):
     progress = load_newest(tmp_path, *trained(3))
     assert progress is not None
     assert progress.epoch == 1
+
+
+def test_in_the_background_a_copy_is_written_and_the_end_waits_for_it(tmp_path, monkeypatch):
+    original, may_write = saver.save_checkpoint, threading.Event()
+
+    def when_told(*args):
+        may_write.wait(60)
+        original(*args)
+
+    monkeypatch.setattr(saver, "save_checkpoint", when_told)
+    model, optimizer = trained(1)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with Saver(tmp_path, model, ALONE, in_background=True) as background:
+        background.save(checkpoint_name(1, 0), model, [optimizer], Progress(1))
+        assert newest_valid_checkpoint(tmp_path) is None
+        model(torch.randn(5, 3, 3, 3)).square().sum().backward()
+        optimizer.step()  # after the save has begun: no part of it
+        may_write.set()
+    other, other_optimizer = trained(2)
+    assert load_newest(tmp_path, other, other_optimizer) == Progress(1)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in other.state_dict().items())
+
+
+def test_what_goes_wrong_in_the_background_is_raised_by_the_next_save(tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(saver, "save_checkpoint", full)
+    model, optimizer = trained(1)
+    background = Saver(tmp_path, model, ALONE, in_background=True)
+    background.save(checkpoint_name(1, 0), model, [optimizer], Progress(1))
+    with pytest.raises(OSError, match="no space left"):
+        background.save(checkpoint_name(2, 0), model, [optimizer], Progress(2))
+
+
+def test_copies_of_the_weights_come_back_with_them(tmp_path):
+    model, optimizer = trained(1)
+    average = {name: tensor + 1 for name, tensor in model.state_dict().items()}
+    Saver(tmp_path, model, ALONE, in_background=False).save(
+        checkpoint_name(1, 0), model, [optimizer], Progress(1), {"average": average}
+    )
+    _, copies = load_checkpoint(tmp_path / checkpoint_name(1, 0), model, [optimizer])
+    assert copies.keys() == {"average"}
+    assert all(torch.equal(tensor, copies["average"][name]) for name, tensor in average.items())

@@ -310,7 +310,7 @@ def test_clusters_load_by_name_and_by_path(name, executor):
         ("cpus_per_task: 4", "at most `cpus_per_node`, which is 2"),
         ("account: me", "for the executor `slurm` only"),
         ("memory_mb_per_node: 4GB", "got '4GB', expected a whole number of at least 512"),
-        ("memory: 4", "did you mean `memory_mb_per_node`?"),
+        ("memory: 4", "did you mean `memory_mb_per_node` or `memory_mb_per_gpu`?"),
     ],
 )
 def test_a_bad_cluster_names_the_mending(text, words):

@@ -1,83 +1,40 @@
 """The trainer on real digits: it learns, it repeats itself to the bit, it goes on exactly where it stopped."""
 
-import json
+import re
 import signal
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from training_fixtures import history, same, stopping_after, train, training_spec
 
 from slimline.config.model import ModelConfig
-from slimline.config.train import AugmentationConfig, TrainConfig
 from slimline.data.batches import samples_digest
 from slimline.data.prepared import PreparedDataset
 from slimline.errors import SlimlineError
 from slimline.files import read_json
-from slimline.models.artifact import load_artifact
-from slimline.training import job, loop
+from slimline.training import loop
 from slimline.training.loop import Trainer
 from slimline.training.settings import RunSettings
-from slimline.training.spec import Allocation, TrainingSpec, checkpoint_name
+from slimline.training.spec import TrainingSpec, checkpoint_name
 from slimline.training.stop import StoppedError
 
 
 @pytest.fixture
 def spec(digits, monkeypatch):
-    monkeypatch.setenv("RANK", "0")
-    monkeypatch.setenv("LOCAL_RANK", "0")
-    monkeypatch.setenv("WORLD_SIZE", "1")
-    recipe = TrainConfig(
-        epochs=3,
-        batch_size=64,
-        learning_rate=1e-2,
-        augmentation=AugmentationConfig(crop_padding=1, horizontal_flip=True),
-    )
-    return TrainingSpec(
-        experiment="test",
-        variant="dense",
-        seed=7,
-        entry="slimline.training.job:run",
-        recipe=recipe,
-        prepared=digits,
-        allocation=Allocation(1, 1, 1, "cpu", "fp32", 64, 1),
-        inputs={},
-        code="",
-        model=ModelConfig(name="convnet", width=0.5, dropout=0.2),
-    )
-
-
-def train(spec, folder):
-    folder.mkdir(exist_ok=True)
-    job.run(spec, folder)
-    return load_artifact(folder / "result")[0].state_dict()
-
-
-def stopping_after(monkeypatch, n_steps):
-    """Makes the next run see a stop request at the boundary after `n_steps` steps."""
-    original, done = Trainer._train_step, []
-
-    def step(self, *args):
-        original(self, *args)
-        done.append(None)
-        self.stop.number = signal.SIGTERM if len(done) == n_steps else 0
-
-    monkeypatch.setattr(Trainer, "_train_step", step)
-
-
-def same(first, second):
-    return all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+    return training_spec(digits, monkeypatch)
 
 
 def test_it_learns_and_says_so(spec, tmp_path):
     train(spec, tmp_path / "a")
-    history = [json.loads(line) for line in (tmp_path / "a/result/history.jsonl").read_text().splitlines()]
-    assert [record["epoch"] for record in history] == [0, 1, 2]
-    assert history[-1]["validation_accuracy"] > 0.6 > history[0]["train_accuracy"]
-    assert history[-1]["train_loss"] < history[0]["train_loss"] / 2
+    epochs = history(tmp_path / "a")
+    assert [record["epoch"] for record in epochs] == [0, 1, 2]
+    assert epochs[-1]["validation_accuracy"] > 0.6 > epochs[0]["train_accuracy"]
+    assert epochs[-1]["train_loss"] < epochs[0]["train_loss"] / 2
     assert read_json(tmp_path / "a/result/summary.json")["images_per_s"] > 0
     expected = samples_digest(PreparedDataset.open(spec.prepared).rows("train"))
-    assert {record["samples_digest"] for record in history} == {f"{expected:016x}"}
+    assert {record["samples_digest"] for record in epochs} == {f"{expected:016x}"}
 
 
 @pytest.mark.parametrize("change", ["miss", "twice"])
@@ -122,11 +79,9 @@ def test_stopped_anywhere_it_goes_on_to_the_same_bits(spec, tmp_path, monkeypatc
         with pytest.raises(StoppedError):
             train(spec, tmp_path / "b")
     assert same(unbroken, train(spec, tmp_path / "b"))
-    records = [json.loads(line) for line in (tmp_path / "b/result/history.jsonl").read_text().splitlines()]
-    unbroken_records = [json.loads(line) for line in (tmp_path / "a/result/history.jsonl").read_text().splitlines()]
-    assert sum(record["kind"] == "resume" for record in records) == 1
+    assert len(history(tmp_path / "b", "resume")) == 1
     for key in ("train_loss", "validation_loss", "train_accuracy"):
-        assert [r[key] for r in records if r["kind"] == "epoch"] == [r[key] for r in unbroken_records]
+        assert [r[key] for r in history(tmp_path / "b")] == [r[key] for r in history(tmp_path / "a")]
 
 
 def test_killed_in_the_middle_of_an_epoch_it_goes_on_from_the_last_checkpoint(spec, tmp_path, monkeypatch):
@@ -174,6 +129,10 @@ def test_a_loss_that_is_not_finite_is_named(spec, tmp_path):
     with pytest.raises(SlimlineError, match="not a finite number") as caught:
         train(replace(wild, model=ModelConfig(name="squeezenet1_1")), tmp_path / "a")
     assert "train.learning_rate" in str(caught.value)
+    report = read_json(tmp_path / "a/not_finite.json")
+    assert re.search(r"epoch \d+, step \d+$", report["where"])
+    assert 60 < len(report["sample_ids"]) <= 64
+    assert report["sample_ids"][0] in str(caught.value)
 
 
 def test_spec_survives_the_file(spec, tmp_path):

@@ -20,7 +20,7 @@ def architecture(name, channels=1, size=28, classes=10, **options):
 
 FAMILIES = [
     "convnet", "resnet8", "resnet18", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0", "squeezenet1_1",
-    "shufflenet_v2_x0_5", "regnet_y_400mf", "mnasnet0_5", "googlenet", "alexnet", "vit_b_32", "swin_t",
+    "shufflenet_v2_x0_5", "regnet_y_400mf", "mnasnet0_5", "googlenet", "alexnet", "vit_tiny", "vit_b_32", "swin_t",
 ]  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def test_macs_and_parameters_equal_the_count_by_hand():
     convolutions = 8 * 8 * 32 * 9 + 4 * 4 * 64 * 32 * 9
     linears = 256 * 128 + 128 * 10
     model = build(shape)
-    assert count_macs(model, shape) == convolutions + linears
+    assert count_macs(model, shape.image_shape) == convolutions + linears
     assert count_parameters(model) == 32 * 9 + 2 * 32 + 64 * 32 * 9 + 2 * 64 + 256 * 128 + 128 + 128 * 10 + 10
 
 

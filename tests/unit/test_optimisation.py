@@ -6,29 +6,17 @@ from torch import nn
 
 from slimline.config.train import TrainConfig
 from slimline.training.losses import cross_entropy, distillation
-from slimline.training.optimisation import build_optimizer, learning_rate_at
+from slimline.training.optimisation import build_optimizers
 
 
 def recipe(**changes):
     return TrainConfig(**({"epochs": 1, "learning_rate": 0.5, "warmup": 0.1} | changes))
 
 
-@pytest.mark.parametrize(("schedule", "middle"), [("cosine", 0.25), ("linear", 0.25), ("constant", 0.5)])
-def test_schedules_rise_to_the_peak_and_fall_as_named(schedule, middle):
-    rates = [learning_rate_at(step, 100, recipe(schedule=schedule)) for step in range(101)]
-    assert rates[0] == pytest.approx(0.05)
-    assert rates[9] == rates[10] == 0.5
-    assert rates[55] == pytest.approx(middle)
-    assert rates[100] == pytest.approx(0.5 if schedule == "constant" else 0, abs=1e-12)
-
-
-def test_one_step_without_warmup_takes_the_peak():
-    assert learning_rate_at(0, 1, recipe(warmup=0.0)) == 0.5
-
-
 def test_weight_decay_spares_biases_and_normalisation():
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(2, 2))
-    decayed, spared = build_optimizer(model, recipe(weight_decay=0.1)).param_groups
+    (optimizer,) = build_optimizers(model, recipe(weight_decay=0.1))
+    decayed, spared = optimizer.param_groups
     assert (decayed["weight_decay"], spared["weight_decay"]) == (0.1, 0.0)
     assert {tuple(p.shape) for p in decayed["params"]} == {(2, 1, 3, 3), (2, 2)}
     assert all(p.ndim == 1 for p in spared["params"])
@@ -36,7 +24,7 @@ def test_weight_decay_spares_biases_and_normalisation():
 
 def test_sgd_step_follows_the_formula_of_nesterov_momentum():
     model = nn.Linear(1, 1, bias=False)
-    optimizer = build_optimizer(model, recipe(optimizer="sgd", weight_decay=0.0))
+    (optimizer,) = build_optimizers(model, recipe(optimizer="sgd", weight_decay=0.0))
     start = model.weight.item()
     model.weight.grad = torch.ones(1, 1)
     optimizer.step()
@@ -72,11 +60,3 @@ def test_distillation_equals_its_formula():
     loss = distillation(Fixed(teacher), temperature=2.0, weight=0.6)(student, labels, torch.empty(1))
     hard = -torch.log_softmax(student, 1)[0, 0].item()
     assert loss.item() == pytest.approx(0.6 * 4.0 * kl + 0.4 * hard, rel=1e-5)
-
-
-def test_distillation_passes_gradcheck():
-    teacher = Fixed(torch.tensor([[1.0, 0.0, -1.0]], dtype=torch.float64))
-    loss = distillation(teacher, temperature=2.0, weight=0.5)
-    student = torch.tensor([[0.3, 0.1, 0.9]], dtype=torch.float64, requires_grad=True)
-    # the teacher's side is float32 by design: compare where that rounding does not show
-    assert torch.autograd.gradcheck(lambda x: loss(x, torch.tensor([2]), x), (student,), eps=1e-4, atol=1e-4)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from slimline.config.cluster import ClusterConfig
@@ -6,6 +8,7 @@ from slimline.errors import SlimlineError
 from slimline.models.architecture import Architecture
 from slimline.plan.allocation import choose
 from slimline.plan.footprint import Footprint, footprint
+from slimline.training.spec import Allocation
 
 SIZE = Footprint(
     parameters=10_000_000, macs=500_000_000, weight_bytes=40_000_000, activation_bytes_per_image=10 * 2**20
@@ -55,6 +58,70 @@ def test_gpus_choose_precision_and_layout():
     assert (plan["nodes"], plan["gpus_per_node"], plan["precision"]) == (2, 4, "bf16")
     assert choose(SIZE, recipe(), 1000, cluster())["precision"] == "fp32"
     assert choose(SIZE, recipe(precision="bf16"), 1000, cluster())["precision"] == "bf16"
+
+
+def test_a_replica_that_does_not_fit_a_rank_is_sharded_and_the_plan_says_why():
+    large = replace(SIZE, weight_bytes=2 * 10**9)
+    fits = choose(large, recipe(ranks=4), 1000, cluster(nodes=1, cpus_per_node=8, memory_mb_per_node=64_000))
+    assert (fits["parallelism"], fits["shard_ranks"], fits["tensor_ranks"]) == ("ddp", 1, 1)
+    plan = choose(large, recipe(ranks=4), 1000, cluster(nodes=1, cpus_per_node=8, memory_mb_per_node=20_000))
+    assert (plan["parallelism"], plan["shard_ranks"], plan["tensor_ranks"]) == ("fsdp", 4, 1)
+    assert "whole replica" in plan["parallelism_reason"]
+    assert [entry["reason"] for entry in plan["rejected"] if entry["option"] == "ddp"] == [
+        "10100 MB per rank with one image, 5000 MB are there"
+    ]
+    assert plan["memory_mb"] <= 20_000
+    gpus = {"gpus_per_node": 4, "nodes": 1, "memory_mb_per_node": 400_000}
+    assert choose(large, recipe(ranks=4), 1000, cluster(**gpus))["parallelism"] == "ddp"
+    assert choose(large, recipe(ranks=4), 1000, cluster(**gpus, memory_mb_per_gpu=8000))["parallelism"] == "fsdp"
+
+
+@pytest.mark.parametrize(
+    ("kind", "ranks", "nodes", "expected"),
+    [
+        ("ddp", 4, 1, (1, 1)),
+        ("fsdp", 4, 1, (4, 1)),
+        ("hybrid", 4, 1, (2, 1)),
+        ("hybrid", 8, 2, (4, 1)),
+        ("tp", 4, 1, (1, 4)),
+        ("fsdp-tp", 4, 1, (2, 2)),
+        ("fsdp-tp", 8, 2, (2, 4)),
+    ],
+)
+def test_ranks_that_talk_most_share_a_node(kind, ranks, nodes, expected):
+    transformer = replace(SIZE, heads=12)
+    machine = cluster(gpus_per_node=ranks // nodes, memory_mb_per_node=64_000)
+    plan = choose(transformer, recipe(ranks=ranks, parallelism=kind), 1000, machine)
+    assert (plan["parallelism"], plan["nodes"]) == (kind, nodes)
+    assert (plan["shard_ranks"], plan["tensor_ranks"]) == expected
+    images = 128 // (ranks // plan["tensor_ranks"])
+    assert plan["micro_batch"] * plan["accumulation"] == images
+    assert Allocation.from_plan(plan).tensor_ranks == expected[1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "ranks", "heads", "nodes", "says"),
+    [
+        ("tp", 2, 0, 1, "this model is none"),
+        ("tp", 2, 3, 1, "cannot share the attention heads"),
+        ("fsdp-tp", 4, 3, 1, "cannot share the attention heads"),
+        ("hybrid", 2, 0, 1, "two by two"),
+        ("fsdp-tp", 2, 4, 1, "two by two"),
+        ("tp", 4, 4, 2, "across nodes"),
+        ("hybrid", 2, 0, 2, "two by two"),
+    ],
+)
+def test_a_parallelism_that_cannot_be_is_refused(kind, ranks, heads, nodes, says):
+    machine = cluster(gpus_per_node=ranks // nodes)
+    with pytest.raises(SlimlineError, match=says) as caught:
+        choose(replace(SIZE, heads=heads), recipe(ranks=ranks, parallelism=kind), 1000, machine)
+    assert "train.parallelism" in str(caught.value)
+
+
+def test_heads_are_those_of_the_model():
+    shape = Architecture("vit_tiny", 1, 8, 8, 10, (0.0,), (1.0,), tuple("0123456789"), width=0.25)
+    assert footprint(shape).heads == 4
+    assert footprint(replace(shape, name="convnet")).heads == 0
 
 
 def test_time_grows_with_the_work_and_ends_at_the_sites_limit():

@@ -9,6 +9,7 @@ from snakemake_logger_plugin_slimline.words import count
 from slimline.code_hash import code_hash
 from slimline.config.load import load_cluster, load_experiment
 from slimline.config.recipes import recipe_for
+from slimline.config.weights import with_digests
 from slimline.data.identity import dataset_id, prepared_id, source_fingerprint
 from slimline.launch.stale_lock import note_owner, remove_stale_locks
 
@@ -20,6 +21,7 @@ def read_config():
     with one_screen():
         clusters = BASE / "config/clusters"
         experiment = load_experiment(config, [Path(file) for file in workflow.configfiles], clusters=clusters)
+        experiment = with_digests(experiment)
         return experiment, load_cluster(experiment.cluster, clusters), source_fingerprint(experiment.dataset)
 
 

@@ -10,6 +10,7 @@ from slimline.config.variants import DistilConfig
 from slimline.data.prepared import PreparedDataset
 from slimline.models.architecture import Architecture
 from slimline.models.artifact import build, load_artifact
+from slimline.models.pretrained import start_from
 from slimline.models.registry import architecture_for
 from slimline.training.distributed import World
 from slimline.training.job import run_training
@@ -28,4 +29,6 @@ def _student(spec: TrainingSpec, world: World) -> tuple[nn.Module, Architecture,
     teacher, _ = load_artifact(spec.parent)
     teacher.to(world.device).requires_grad_(False)
     architecture = architecture_for(spec.step.model, PreparedDataset.open(spec.prepared).stats)
-    return build(architecture), architecture, distillation(teacher, spec.step.temperature, spec.step.weight)
+    model = build(architecture)
+    start_from(model, spec.step.model)
+    return model, architecture, distillation(teacher, spec.step.temperature, spec.step.weight)

@@ -22,6 +22,9 @@ class ClusterConfig(Config):
     memory_mb_per_node: Annotated[int, Field(ge=512)] = Field(
         description="Memory in MB that one job may use on a node."
     )
+    memory_mb_per_gpu: Annotated[int, Field(ge=512)] | None = Field(
+        default=None, description="Memory of one GPU in MB; where unset, only the node's memory limits a job."
+    )
     cpus_per_task: Annotated[int, Field(ge=1)] = Field(
         default=1,
         description="CPU cores per rank, which fixes its number of threads: at the same number, results repeat "

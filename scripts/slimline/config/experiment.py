@@ -36,13 +36,21 @@ class ExperimentConfig(Config):
 
     @field_validator("train")
     @classmethod
-    def _crops_keep_something(cls, train: TrainConfig, info: ValidationInfo) -> TrainConfig:
+    def _fits_the_dataset(cls, train: TrainConfig, info: ValidationInfo) -> TrainConfig:
         dataset = info.data.get("dataset")
-        padding_px = train.augmentation.crop_padding
-        if dataset is not None and padding_px >= dataset.image_side_px:
-            expected = f"less than the {dataset.image_side_px} pixels of an image's side"
-            details = mistake_at(("augmentation", "crop_padding"), str(padding_px), expected)
-            raise ValidationError.from_exception_data("train", [details])
+        if dataset is None:
+            return train
+        mistakes = []
+        for key in ("crop_padding", "cutout_px"):
+            if (pixels := getattr(train.augmentation, key)) >= dataset.image_side_px:
+                expected = f"less than the {dataset.image_side_px} pixels of an image's side"
+                mistakes.append(mistake_at(("augmentation", key), str(pixels), expected))
+        for key, judges in (("keep", train.keep == "best"), ("early_stopping", train.early_stopping is not None)):
+            if judges and dataset.validation == 0:
+                got = f"`{key}` without a validation split"
+                mistakes.append(mistake_at((key,), got, "`dataset.validation` above 0, so that epochs can be judged"))
+        if mistakes:
+            raise ValidationError.from_exception_data("train", mistakes)
         return train
 
     @field_validator("variants", mode="wrap")

@@ -18,16 +18,31 @@ class ModelConfig(Config):
     """An architecture by name; stem and head are adapted to the dataset."""
 
     name: ModelName = Field(
-        description="`convnet`, `resnet8`, or a torchvision classification model by its name there (`resnet18`)."
+        description="`convnet`, `resnet8`, `vit_tiny`, or a torchvision classification model by its name there "
+        "(`resnet18`)."
     )
     width: Annotated[float, Field(gt=0.0, le=8.0)] = Field(
         default=1.0,
-        description="Factor on the number of channels, for `convnet`, `resnet8` and the MobileNets; "
+        description="Factor on the number of channels, for `convnet`, `resnet8`, `vit_tiny` and the MobileNets; "
         "torchvision's other models have no such option.",
     )
     dropout: Fraction = Field(
-        default=0.0, description="Dropout before the last layer, for `convnet` and `resnet8` only."
+        default=0.0, description="Dropout before the last layer, for `convnet`, `resnet8` and `vit_tiny` only."
     )
+
+    weights: str | None = Field(
+        default=None,
+        description="What to start from: weights of torchvision by name (`IMAGENET1K_V1`), or a file `*.safetensors`; "
+        "random where unset. First and last layer are fitted to the dataset.",
+    )
+    weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(
+        default=None, description="SHA-256 of the file of weights; taken from the file where unset."
+    )
+
+    @property
+    def weights_file(self) -> str | None:
+        """The path in `weights`, where it is one."""
+        return self.weights if self.weights is not None and self.weights.endswith(".safetensors") else None
 
     @field_validator("name")
     @classmethod
@@ -43,6 +58,14 @@ class ModelConfig(Config):
         if width != 1.0 and name is not None and name not in SCALABLE_MODELS:
             raise mistake(f"{width:g}", f"1.0: `{name}` has no width option")
         return width
+
+    @field_validator("weights")
+    @classmethod
+    def _are_to_be_had(cls, weights: str | None, info: ValidationInfo) -> str | None:
+        name = info.data.get("name")
+        if weights is not None and not weights.endswith(".safetensors") and name in SMALL_MODELS:
+            raise mistake(repr(weights), f"a file `*.safetensors`: torchvision has no weights for `{name}`")
+        return weights
 
     @field_validator("dropout")
     @classmethod

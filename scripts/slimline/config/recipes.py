@@ -10,7 +10,7 @@ def recipe_for(experiment: ExperimentConfig, variant: str) -> TrainConfig:
     """The recipe that makes `variant`, a dense, pruned or distilled one.
 
     Fine-tuning after pruning starts at half of the peak learning rate unless told otherwise: its weights
-    are good already.
+    are good already. What the dense model freezes or trains slower is about its start, so variants train everything.
     """
     recipe = experiment.train
     if experiment.step(variant) == "train":
@@ -28,4 +28,4 @@ def recipe_for(experiment: ExperimentConfig, variant: str) -> TrainConfig:
         }
     else:
         raise ValueError(f"{variant} takes no gradient steps")
-    return recipe.model_copy(update=changes)
+    return recipe.model_copy(update={**changes, "freeze": [], "learning_rate_multipliers": {}})

@@ -88,6 +88,8 @@ def in_words(node: Node, schema: Schema) -> str:
             keys = node.get("required") or node["properties"]
             least = "at least" if "required" in node else "any of"
             return f"a section with {least} {', '.join(f'`{key}`' for key in keys)}"
+        case "object" if isinstance(node.get("additionalProperties"), dict):
+            return f"a section of names, each with {in_words(node['additionalProperties'], schema)}"
         case _:
             return "a section of names, each with a section of its own"
 

@@ -1,24 +1,42 @@
-"""Which samples each step sees, and how they are changed: pure functions of seed, epoch and sample.
+"""Which samples each step sees: pure functions of seed, epoch and sample.
 
 Nothing here has state. The position in the data is the number of the step, the order of an epoch follows from
-(seed, epoch), and the change of an image from (seed, epoch, row): a run can stop anywhere and go on exactly,
-with any number of ranks and workers.
+(seed, epoch), and so does every random number of a sample: a run can stop anywhere and go on exactly, with any
+number of ranks and workers.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
 
-from slimline.config.train import AugmentationConfig
-
-if TYPE_CHECKING:
-    import torch
-
 Rows = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
+Floats = npt.NDArray[np.float64]
+
+
+class Draw(IntEnum):
+    """What a random number is for: one stream of them each."""
+
+    ORDER = 0
+    CROP_Y = 1
+    CROP_X = 2
+    MIRROR = 3
+    STEP = 4
+    ERASE = 5
+    ERASE_AREA = 6
+    ERASE_RATIO = 7
+    ERASE_Y = 8
+    ERASE_X = 9
+    CUTOUT_Y = 10
+    CUTOUT_X = 11
+    PARTNER = 12
+    MIX_SHARE = 13
+    MIX_KIND = 14
+    MIX_Y = 15
+    MIX_X = 16
 
 
 def mix64(words: Words) -> Words:
@@ -38,6 +56,11 @@ def random_words(seed: int, epoch: int, rows: Rows, draw: int) -> Words:
     return state
 
 
+def random_floats(seed: int, epoch: int, rows: Rows, draw: int) -> Floats:
+    """One number per row [n], uniform in [0, 1): the upper 53 bits of its random word."""
+    return (random_words(seed, epoch, rows, draw) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
 def steps_per_epoch(n_samples: int, batch_size: int) -> int:
     """Steps in an epoch that sees every sample once in batches of at most `batch_size`."""
     return -(-n_samples // batch_size)
@@ -45,7 +68,7 @@ def steps_per_epoch(n_samples: int, batch_size: int) -> int:
 
 def epoch_order(rows: Rows, seed: int, epoch: int) -> Rows:
     """The rows [n] of a split in the order of an epoch: sorted by a random word each."""
-    return rows[np.argsort(random_words(seed, epoch, rows, draw=0), kind="stable")]
+    return rows[np.argsort(random_words(seed, epoch, rows, Draw.ORDER), kind="stable")]
 
 
 def share(rows: Rows, parts: int, part: int) -> Rows:
@@ -62,34 +85,3 @@ def samples_digest(rows: Rows) -> int:
     """
     with np.errstate(over="ignore"):
         return int(mix64(rows.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)).sum(dtype=np.uint64))
-
-
-def augment(images: torch.Tensor, config: AugmentationConfig, seed: int, epoch: int, rows: Rows) -> torch.Tensor:
-    """Images [n, c, h, w] of any type, each shifted and mirrored as (seed, epoch, its row) says.
-
-    Shift and mirror image are one gather on the padded batch, on the device where the images lie.
-    """
-    import torch
-    from torch.nn import functional
-
-    padding = config.crop_padding
-    if not padding and not config.horizontal_flip:
-        return images
-    n, _, height, width = images.shape
-    offsets = np.zeros((2, n), dtype=np.int64)
-    if padding:
-        choices = np.uint64(2 * padding + 1)
-        offsets = np.stack([random_words(seed, epoch, rows, draw) % choices for draw in (1, 2)]).astype(np.int64)
-        images = functional.pad(images, (padding, padding, padding, padding))
-    mirrored = np.zeros(n, dtype=bool)
-    if config.horizontal_flip:
-        mirrored = (random_words(seed, epoch, rows, draw=3) & np.uint64(1)).astype(bool)
-    columns = np.where(mirrored[:, None], np.arange(width)[::-1], np.arange(width)) + offsets[1][:, None]
-    lines = np.arange(height) + offsets[0][:, None]
-    device = images.device
-    return images[
-        torch.arange(n, device=device)[:, None, None, None],
-        torch.arange(images.shape[1], device=device)[None, :, None, None],
-        torch.from_numpy(lines).to(device)[:, None, :, None],
-        torch.from_numpy(columns).to(device)[:, None, None, :],
-    ]

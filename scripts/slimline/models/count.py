@@ -6,16 +6,17 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from slimline.models.architecture import Architecture
-
 
 def count_parameters(model: nn.Module) -> int:
     """Number of trainable values."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def count_macs(model: nn.Module, architecture: Architecture) -> int:
-    """Multiply-accumulate operations of one image, by torch's own counter (2 FLOPs each)."""
+def count_macs(model: nn.Module, image_shape: tuple[int, int, int]) -> int:
+    """Multiply-accumulate operations of one image of shape (c, h, w), by torch's own counter (2 FLOPs each)."""
+    training = model.training
+    device = next(model.parameters()).device
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(torch.zeros(1, *architecture.image_shape))
+        model.eval()(torch.zeros(1, *image_shape, device=device))
+    model.train(training)
     return int(counter.get_total_flops()) // 2

@@ -59,7 +59,7 @@ def export(
     save_reference(reference, images, expected)
     write_description(
         report, output, variant=variant, seed=seed, dtype="fp32",
-        parameters=count_parameters(model), macs=count_macs(model, architecture), agreement=agreement,
+        parameters=count_parameters(model), macs=count_macs(model, architecture.image_shape), agreement=agreement,
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ SIZE_LIMITS_PX: dict[str, tuple[int, int]] = {
     "inception_v3": (80, 1),
     "maxvit_t": (224, 224),
     "vgg": (32, 1),
+    "vit_tiny": (4, 4),
     "vit_b_16": (32, 16),
     "vit_l_16": (32, 16),
     "vit_b_32": (64, 32),

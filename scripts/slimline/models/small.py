@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
+
+from slimline.models.vit import vit_tiny
 
 
 def scaled(channels: int, width: float) -> int:
@@ -103,4 +107,9 @@ class ResNet8(nn.Module):
         return logits
 
 
-SMALL_MODELS: dict[str, type[ConvNet] | type[ResNet8]] = {"convnet": ConvNet, "resnet8": ResNet8}
+# (channels, image size in pixels, classes, width, dropout) -> network
+SMALL_MODELS: dict[str, Callable[[int, tuple[int, int], int, float, float], nn.Module]] = {
+    "convnet": ConvNet,
+    "resnet8": ResNet8,
+    "vit_tiny": vit_tiny,
+}

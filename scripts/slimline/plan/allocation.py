@@ -10,11 +10,13 @@ from slimline.config.cluster import ClusterConfig
 from slimline.config.train import TrainConfig
 from slimline.errors import SlimlineError
 from slimline.plan.footprint import Footprint
+from slimline.plan.parallelism import Parallelism, parallelism_for
 
 # Interpreter, torch, its libraries and the first pages of the data; measured with the CUDA build: 750.
 PROCESS_MB = 850
-# Gradients have the size of the weights; AdamW keeps two values per weight, SGD with momentum one.
-OPTIMIZER_COPIES = {"adamw": 2, "sgd": 1}
+# Gradients have the size of the weights; AdamW keeps two values per weight, SGD with momentum one. Muon keeps one
+# for its matrices, but for the rest AdamW's two.
+OPTIMIZER_COPIES = {"adamw": 2, "sgd": 1, "muon": 2}
 # Gradients of activations and the allocator's slack, on top of what autograd saves.
 ACTIVATION_FACTOR = 1.5
 MEMORY_MARGIN = 1.2
@@ -48,12 +50,16 @@ def choose(footprint: Footprint, recipe: TrainConfig, n_samples: int, cluster: C
     """
     rejected: list[dict[str, str]] = []
     layout = _layout(recipe.ranks, cluster, rejected)
-    micro_batch = _micro_batch(footprint, recipe, layout, cluster, rejected)
-    per_rank = math.ceil(recipe.batch_size / recipe.ranks)
+    parallelism = _parallelism(footprint, recipe, layout, cluster, rejected)
+    micro_batch = _micro_batch(footprint, recipe, layout, parallelism, cluster, rejected)
+    per_rank = math.ceil(recipe.batch_size / parallelism.image_ranks(recipe.ranks))
     hours = _hours(footprint, recipe, n_samples, cluster)
     gpus_per_node = min(layout.tasks_per_node, cluster.gpus_per_node)
     return {
-        "parallelism": "ddp" if recipe.ranks > 1 else "single",
+        "parallelism": parallelism.kind,
+        "parallelism_reason": parallelism.reason,
+        "shard_ranks": parallelism.shard_ranks,
+        "tensor_ranks": parallelism.tensor_ranks,
         "nodes": layout.nodes,
         "tasks_per_node": layout.tasks_per_node,
         "cpus_per_task": cluster.cpus_per_task,
@@ -61,7 +67,7 @@ def choose(footprint: Footprint, recipe: TrainConfig, n_samples: int, cluster: C
         "micro_batch": micro_batch,
         "accumulation": math.ceil(per_rank / micro_batch),
         "precision": _precision(recipe, gpus_per_node),
-        "memory_mb": _memory_mb(footprint, recipe, micro_batch) * layout.tasks_per_node,
+        "memory_mb": _memory_mb(footprint, recipe, micro_batch, parallelism.parts) * layout.tasks_per_node,
         "time_min": _time_min(hours, cluster),
         "cost_cpu_h": round(hours * recipe.ranks * cluster.cpus_per_task, 4),
         "cost_gpu_h": round(hours * gpus_per_node * layout.nodes, 4),
@@ -89,16 +95,37 @@ def _layout(ranks: int, cluster: ClusterConfig, rejected: list[dict[str, str]]) 
     )
 
 
+def _parallelism(
+    footprint: Footprint, recipe: TrainConfig, layout: Layout, cluster: ClusterConfig, rejected: list[dict[str, str]]
+) -> Parallelism:
+    needed_mb, available_mb = _memory_mb(footprint, recipe, micro_batch=1, parts=1), _available_mb(layout, cluster)
+    chosen = parallelism_for(
+        recipe, layout.nodes, layout.tasks_per_node, footprint.heads, replica_fits=needed_mb <= available_mb
+    )
+    if recipe.parallelism == "auto" and chosen.kind == "fsdp":
+        rejected.append(
+            {"option": "ddp", "reason": f"{needed_mb} MB per rank with one image, {available_mb} MB are there"}
+        )
+    return chosen
+
+
+def _available_mb(layout: Layout, cluster: ClusterConfig) -> int:
+    """Memory in MB that one rank may use, where the model lies."""
+    per_rank_mb = cluster.memory_mb_per_node // layout.tasks_per_node
+    return min(per_rank_mb, cluster.memory_mb_per_gpu or per_rank_mb) if cluster.gpus_per_node else per_rank_mb
+
+
 def _micro_batch(
     footprint: Footprint,
     recipe: TrainConfig,
     layout: Layout,
+    parallelism: Parallelism,
     cluster: ClusterConfig,
     rejected: list[dict[str, str]],
 ) -> int:
-    available_mb = cluster.memory_mb_per_node // layout.tasks_per_node
-    micro_batch = math.ceil(recipe.batch_size / recipe.ranks)
-    while (needed_mb := _memory_mb(footprint, recipe, micro_batch)) > available_mb:
+    available_mb = _available_mb(layout, cluster)
+    micro_batch = math.ceil(recipe.batch_size / parallelism.image_ranks(recipe.ranks))
+    while (needed_mb := _memory_mb(footprint, recipe, micro_batch, parallelism.parts)) > available_mb:
         option = f"micro-batch {micro_batch}"
         rejected.append({"option": option, "reason": f"{needed_mb} MB per rank, {available_mb} MB are there"})
         if micro_batch == 1:
@@ -107,15 +134,17 @@ def _micro_batch(
                 where=f"cluster {cluster.name}",
                 got=f"{needed_mb} MB needed",
                 expected=f"at most {available_mb} MB",
-                next_step="take a smaller model or smaller images, or raise memory_mb_per_node if the node has more",
+                next_step="take a smaller model or smaller images, raise train.ranks with train.parallelism fsdp, "
+                "or raise memory_mb_per_node or memory_mb_per_gpu if there is more",
             )
         micro_batch = math.ceil(micro_batch / 2)
     return micro_batch
 
 
-def _memory_mb(footprint: Footprint, recipe: TrainConfig, micro_batch: int) -> int:
-    """Host memory of one rank in MB, rounded up to 100."""
-    states = footprint.weight_bytes * (2 + OPTIMIZER_COPIES[recipe.optimizer])
+def _memory_mb(footprint: Footprint, recipe: TrainConfig, micro_batch: int, parts: int) -> int:
+    """Memory of one rank in MB, rounded up to 100, where the states of the model are cut into `parts`."""
+    copies = 2 + OPTIMIZER_COPIES[recipe.optimizer] + (recipe.ema_decay is not None) + (recipe.keep == "best")
+    states = footprint.weight_bytes * copies / parts
     activations = footprint.activation_bytes_per_image * micro_batch * ACTIVATION_FACTOR
     needed_mb = PROCESS_MB + MEMORY_MARGIN * (states + activations) / 2**20
     return math.ceil(needed_mb / 100) * 100
@@ -138,4 +167,11 @@ def _time_min(hours: float, cluster: ClusterConfig) -> int:
 def _precision(recipe: TrainConfig, gpus_per_node: int) -> str:
     if recipe.precision == "auto":
         return "bf16" if gpus_per_node else "fp32"
+    if recipe.precision == "fp16" and not gpus_per_node:
+        raise SlimlineError(
+            "Training in fp16 needs a GPU.",
+            where="train.precision",
+            got="fp16, on a cluster without GPUs",
+            expected="auto, fp32 or bf16",
+        )
     return recipe.precision

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from slimline.models.architecture import Architecture
 from slimline.models.artifact import build
+from slimline.models.attention import attention_heads
 from slimline.models.count import count_macs, count_parameters
 
 TRACE_IMAGES = 2  # batch normalisation wants more than one
@@ -23,12 +24,14 @@ class Footprint:
         macs: multiply-accumulate operations of a forward pass of one image.
         weight_bytes: parameters and buffers.
         activation_bytes_per_image: what autograd keeps between forward and backward for one image.
+        heads: most ranks that can share its attention evenly; 0 for a model without attention.
     """
 
     parameters: int
     macs: int
     weight_bytes: int
     activation_bytes_per_image: int
+    heads: int = 0
 
 
 def footprint(architecture: Architecture) -> Footprint:
@@ -50,9 +53,10 @@ def footprint(architecture: Architecture) -> Footprint:
     del logits  # until here every saved storage has an address of its own
     return Footprint(
         parameters=count_parameters(model),
-        macs=count_macs(model.eval(), architecture),
+        macs=count_macs(model, architecture.image_shape),
         weight_bytes=sum(_bytes(tensor) for tensor in nn.Module.state_dict(model).values()),
         activation_bytes_per_image=sum(saved.values()) // TRACE_IMAGES,
+        heads=attention_heads(model),
     )
 
 

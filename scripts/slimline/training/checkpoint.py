@@ -7,25 +7,30 @@ whose digests hold is used; one that does not hold is reported and skipped, neve
 from __future__ import annotations
 
 import logging
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch import distributed as dist
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
+from torch.distributed.checkpoint.state_dict_saver import save
 
 from slimline.errors import SlimlineError
-from slimline.files import read_json, replacing_folder, sha256_file, write_json
+from slimline.files import read_json, sha256_file, write_json
 from slimline.training.spec import checkpoint_names
+from slimline.training.state import Copies, restore_state
 
 log = logging.getLogger("slimline")
 
 KEEP = 2
-MANIFEST = "manifest.json"
-FILES = ("model.safetensors", "optimizer.safetensors", "progress.json")
+MANIFEST, PROGRESS, STATE = "manifest.json", "progress.json", "state.safetensors"
 
 
 @dataclass
@@ -38,7 +43,8 @@ class Progress:
         sums: running sums of this rank in the current epoch: loss, correct, samples, seconds, data-wait seconds.
         rank_sums: in a checkpoint, the sums of each rank: adding up in the same order gives the same bits.
         digest: which samples the current epoch has seen, see `samples_digest`.
-        records: history of the epochs completed.
+        records: history so far.
+        scaler: state of the loss scaler of fp16; empty without one.
     """
 
     epoch: int = 0
@@ -47,6 +53,7 @@ class Progress:
     rank_sums: list[dict[str, float]] = field(default_factory=list)
     digest: int = 0
     records: list[dict[str, Any]] = field(default_factory=list)
+    scaler: dict[str, Any] = field(default_factory=dict)
 
     def sums_of(self, rank: int, size: int) -> dict[str, float]:
         """The sums that rank `rank` of `size` goes on with; with another number of ranks the main one takes all."""
@@ -56,17 +63,29 @@ class Progress:
         return {name: sum(sums[name] for sums in self.rank_sums) for name in names}
 
 
-def save_checkpoint(folder: Path, name: str, model: nn.Module, optimizer: torch.optim.Optimizer, at: Progress) -> None:
-    """Writes `folder/name` whole, then removes all but the newest `KEEP` checkpoints."""
-    with replacing_folder(folder / name) as temporary:
-        save_file({key: value.contiguous() for key, value in model.state_dict().items()}, temporary / FILES[0])
-        save_file(dict(_optimizer_tensors(optimizer)), temporary / FILES[1])
-        write_json(temporary / FILES[2], asdict(at))
-        write_json(temporary / MANIFEST, {file: sha256_file(temporary / file) for file in FILES})
-    for old in checkpoint_names(folder)[:-KEEP]:
-        shutil.rmtree(folder / old)
-    for unfinished in folder.glob(".epoch-*.tmp"):  # of a process that was killed while it wrote
-        shutil.rmtree(unfinished)
+def save_checkpoint(
+    folder: Path, name: str, state: dict[str, Tensor], at: Progress, is_main: bool, shards: dist.ProcessGroup | None
+) -> None:
+    """Writes `folder/name` whole, then removes all but the newest `KEEP` checkpoints.
+
+    Args:
+        folder: of the checkpoints; ranks on other nodes see it too.
+        name: see `checkpoint_name`.
+        state: what `collect_state` gave.
+        at: where the run is; that of the main rank is kept.
+        is_main: whether this rank is the one that gives the folder its name.
+        shards: the ranks that write a file each; None where the main rank writes all, alone.
+    """
+    temporary = folder / f".{name}.tmp"  # the same on every rank
+    if is_main:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True, exist_ok=True)  # another rank may have been faster
+    if shards is None:
+        save_file({key: tensor.contiguous() for key, tensor in state.items()}, temporary / STATE)
+    else:
+        _write_shards(temporary, state, shards)
+    if is_main:
+        _finish(temporary, folder / name, at)
 
 
 def newest_valid_checkpoint(folder: Path) -> str | None:
@@ -79,39 +98,57 @@ def newest_valid_checkpoint(folder: Path) -> str | None:
     return None
 
 
-def load_checkpoint(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Loads a checkpoint that holds into model and optimizer."""
-    model.load_state_dict(load_file(checkpoint / FILES[0]))
-    _restore_optimizer(optimizer, load_file(checkpoint / FILES[1]))
-    return Progress(**read_json(checkpoint / FILES[2]))
+def load_checkpoint(
+    checkpoint: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]
+) -> tuple[Progress, Copies]:
+    """Loads a checkpoint that holds into model and optimizers; gives the position, and the copies of the weights."""
+    copies = restore_state(checkpoint, model, optimizers)
+    return Progress(**read_json(checkpoint / PROGRESS)), copies
+
+
+def _write_shards(folder: Path, state: dict[str, Tensor], ranks: dist.ProcessGroup) -> None:
+    """One safetensors file per rank, its header says what part of each tensor it holds; returns when all are there."""
+    try:
+        # The main rank plans for all before any file is opened: so the folder is there.
+        save(
+            dict(state),
+            storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True),
+            process_group=ranks,
+        )
+    except CheckpointException as error:  # no Exception, so that nobody would catch it
+        raise RuntimeError(f"a rank could not write its part of the checkpoint: {error}") from error
+
+
+def _finish(temporary: Path, checkpoint: Path, at: Progress) -> None:
+    write_json(temporary / PROGRESS, asdict(at))
+    files = sorted(temporary.iterdir())
+    write_json(temporary / MANIFEST, {file.name: sha256_file(file) for file in files})
+    for path in (*files, temporary):
+        _flush(path)
+    shutil.rmtree(checkpoint, ignore_errors=True)
+    temporary.replace(checkpoint)
+    _flush(checkpoint.parent)
+    for old in checkpoint_names(checkpoint.parent)[:-KEEP]:
+        shutil.rmtree(checkpoint.parent / old)
+    for unfinished in checkpoint.parent.glob(".epoch-*.tmp"):  # of a process that was killed while it wrote
+        shutil.rmtree(unfinished)
+
+
+def _flush(path: Path) -> None:
+    """Has the disk take a file's content, or a folder's names."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _damage(checkpoint: Path) -> str | None:
     try:
         manifest = read_json(checkpoint / MANIFEST)
-        wrong = [file for file in FILES if manifest.get(file) != sha256_file(checkpoint / file)]
+        wrong = [file for file, digest in manifest.items() if digest != sha256_file(checkpoint / file)]
     except (SlimlineError, OSError) as error:
         return str(error).splitlines()[0]
+    if PROGRESS not in manifest:
+        return f"{MANIFEST} does not name {PROGRESS}"
     return f"digest of {', '.join(wrong)} differs" if wrong else None
-
-
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
-    """The optimizer's per-parameter state as (`index.name`, tensor); groups follow from the recipe."""
-    for index, state in optimizer.state_dict()["state"].items():
-        for name, value in state.items():
-            if value is not None:
-                yield f"{index}.{name}", torch.as_tensor(value).contiguous()
-
-
-def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    content = optimizer.state_dict()
-    content["state"] = {}
-    for key, value in tensors.items():
-        index, _, name = key.partition(".")
-        parameter = parameters[int(index)]
-        if value.shape == parameter.shape:
-            # Fused kernels walk through parameter and state side by side in memory: the layouts must agree.
-            value = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
-        content["state"].setdefault(int(index), {})[name] = value
-    optimizer.load_state_dict(content)

@@ -9,31 +9,51 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch import distributed as dist
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from slimline.training.spec import Allocation
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=10)
+# All ranks are replicas x shards x tensor parts; tensor parts, which talk in every layer, have neighbouring ranks.
+REPLICATE, SHARD, TENSOR = "replicate", "shard", "tensor"
 
 
 @dataclass(frozen=True)
 class World:
-    """This process among its peers."""
+    """This process among its peers.
+
+    Ranks that compute each layer together (tensor parallelism) see the same images and count as one.
+
+    Args:
+        rank: place of this process among those with different images.
+        size: number of those.
+        device: where it computes.
+        mesh: all processes as a grid of replicas, shards and tensor parts; None for a single process.
+    """
 
     rank: int
     size: int
     device: torch.device
+    mesh: DeviceMesh | None = None
 
     @property
     def is_main(self) -> bool:
-        """Whether this rank writes files."""
-        return self.rank == 0
+        """Whether this process writes files."""
+        return self.mesh is None or dist.get_rank() == 0
+
+    @property
+    def image_group(self) -> dist.ProcessGroup | None:
+        """The processes with different images, this one among them; None for all."""
+        if self.mesh is None or self.mesh[TENSOR].size() == 1:
+            return None
+        return self.mesh[SHARD].get_group()
 
     def sum(self, values: Tensor) -> Tensor:
-        """`values`, summed over all ranks in place."""
+        """`values`, summed in place over the ranks that have different images."""
         if self.size > 1:
-            dist.all_reduce(values)
+            dist.all_reduce(values, group=self.image_group)
         return values
 
     def gather(self, values: Tensor) -> Tensor:
@@ -42,31 +62,35 @@ class World:
             return values[None]
         mine = values.to(self.device)
         rows = [torch.empty_like(mine) for _ in range(self.size)]
-        dist.all_gather(rows, mine)
+        dist.all_gather(rows, mine, group=self.image_group)
         return torch.stack(rows).cpu()
 
     def any(self, *flags: bool) -> list[bool]:
-        """Whether each flag is set on any rank; all ranks get the same answer."""
-        if self.size == 1:
+        """Whether each flag is set in any process; all get the same answer."""
+        if self.mesh is None:
             return list(flags)
-        return [count > 0 for count in self.sum(torch.tensor(flags, dtype=torch.int32, device=self.device)).tolist()]
+        counts = torch.tensor(flags, dtype=torch.int32, device=self.device)
+        dist.all_reduce(counts)
+        return [count > 0 for count in counts.tolist()]
 
     def from_main(self, value: str | None) -> str | None:
-        """`value` as the main rank has it."""
+        """`value` as the main process has it."""
         values = [value]
-        if self.size > 1:
+        if self.mesh is not None:
             dist.broadcast_object_list(values, device=self.device)
         return values[0]
 
     def copy_from_main(self, tensors: Iterable[Tensor]) -> None:
-        """Gives the tensors the values that they have on the main rank."""
+        """Gives the tensors the values that they have on the first of the ranks with different images."""
         if self.size > 1:
+            group = self.image_group or dist.group.WORLD
+            source = dist.get_global_rank(group, 0)
             for tensor in tensors:
-                dist.broadcast(tensor, src=0)
+                dist.broadcast(tensor, src=source, group=group)
 
     def barrier(self) -> None:
-        """Waits for all ranks."""
-        if self.size > 1:
+        """Waits for all processes."""
+        if self.mesh is not None:
             dist.barrier()
 
 
@@ -83,17 +107,15 @@ def joined(allocation: Allocation) -> Iterator[World]:
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
         torch.cuda.set_device(device)
-    if size > 1:
-        backend = "nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=COLLECTIVE_TIMEOUT)
-    yield World(rank, size, device)
+    if size == 1:
+        yield World(0, 1, device)
+        return
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=COLLECTIVE_TIMEOUT)
+    shards, tensors = allocation.shard_ranks, allocation.tensor_ranks
+    mesh = init_device_mesh(
+        device.type, (size // (shards * tensors), shards, tensors), mesh_dim_names=(REPLICATE, SHARD, TENSOR)
+    )
+    yield World(rank // tensors, size // tensors, device, mesh)
     # Not after an error: where a collective hangs, so does this, and the end of the process does it all the same.
-    if size > 1:
-        dist.destroy_process_group()
-
-
-def data_parallel(model: nn.Module, world: World) -> nn.Module:
-    """`model` with gradients averaged over the ranks, or itself when there is one."""
-    if world.size == 1:
-        return model
-    return nn.parallel.DistributedDataParallel(model)
+    dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""What a run says while it goes: the history file, the heartbeat, log lines."""
+"""What a run says while it goes: the history file, TensorBoard's, the heartbeat, log lines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from slimline.files import write_json, write_text
-from slimline.training.spec import HEARTBEAT_FILE, HISTORY_FILE
+from slimline.training.spec import HEARTBEAT_FILE, HISTORY_FILE, TENSORBOARD_FOLDER
+from slimline.training.tracking import Board
 
 log = logging.getLogger("slimline")
 
@@ -17,7 +18,7 @@ HEARTBEAT_INTERVAL_S = 1.0
 
 
 class History:
-    """`history.jsonl` and `heartbeat.json` of a job; only the main rank writes.
+    """`history.jsonl`, TensorBoard's files and `heartbeat.json` of a job; only the main rank writes.
 
     Args:
         folder: the job's folder.
@@ -31,16 +32,23 @@ class History:
         self.records = records
         self.writes = writes
         self._last_beat_s = 0.0
+        self._board = Board(folder / TENSORBOARD_FOLDER, records) if writes else None
         if writes:
             write_text(self.path, "".join(json.dumps(record) + "\n" for record in records))
 
     def add(self, record: dict[str, Any]) -> None:
         """Appends one record and says it in the log."""
         self.records.append(record)
-        if self.writes:
+        if self._board is not None:
+            self._board.add(record)
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
             log.info(" ".join(f"{key} {_short(value)}" for key, value in record.items()))
+
+    def close(self) -> None:
+        """Called after the last record."""
+        if self._board is not None:
+            self._board.close()
 
     @property
     def beat_is_due(self) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import resource
+import logging
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,48 +13,109 @@ from torch import nn
 
 from slimline import __version__
 from slimline.data.prepared import PreparedDataset
+from slimline.errors import SlimlineError
 from slimline.files import copy_file, replacing_folder, write_json
 from slimline.models.architecture import Architecture
 from slimline.models.artifact import build, save_artifact
+from slimline.models.pretrained import start_from
 from slimline.models.registry import architecture_for
 from slimline.training.distributed import World, joined
+from slimline.training.finite import NotFiniteError
 from slimline.training.loop import Trainer
 from slimline.training.losses import LossSum, cross_entropy
-from slimline.training.spec import HISTORY_FILE, RESULT_FOLDER, SUMMARY_FILE, TrainingSpec
+from slimline.training.spec import HISTORY_FILE, NOT_FINITE_FILE, RESULT_FOLDER, SUMMARY_FILE, TrainingSpec
+from slimline.training.state import unsharded
+from slimline.training.steplog import peak_memory_mb
 from slimline.training.stop import StopRequest
+from slimline.training.tracking import check_wandb, write_wandb_run
+
+log = logging.getLogger("slimline")
 
 # (spec, world) -> model to train, its architecture, the loss
 Preparation = Callable[[TrainingSpec, World], tuple[nn.Module, Architecture, LossSum]]
 
 
 def run(spec: TrainingSpec, folder: Path) -> None:
-    """Trains a dense model from scratch."""
+    """Trains a dense model, from scratch or from given weights."""
     run_training(spec, folder, _dense)
 
 
 def run_training(spec: TrainingSpec, folder: Path, prepare: Preparation) -> None:
-    """Trains what `prepare` gives and writes the job's result folder; every kind of training ends here."""
+    """Trains what `prepare` gives and writes the job's result folder; every kind of training ends here.
+
+    Raises:
+        StoppedError: a stop was requested; a checkpoint holds the position.
+        SlimlineError: loss or gradient became infinite or not a number, twice.
+    """
+    # cuBLAS gives the same bits each time only with a workspace of this form; read when it starts.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    if spec.recipe.tracking.wandb is not None:
+        check_wandb()
     with joined(spec.allocation) as world:
-        torch.manual_seed(spec.seed)
-        model, architecture, loss_sum = prepare(spec, world)
-        trainer = Trainer(model, spec, loss_sum, world, folder, StopRequest())
-        trainer.stop.install()
+        torch.use_deterministic_algorithms(spec.recipe.deterministic, warn_only=True)
+        torch.backends.cudnn.benchmark = not spec.recipe.deterministic
+        stop = StopRequest().install()
         started_s = time.monotonic()
-        trainer.fit()
+        try:
+            trainer, architecture = _trained(spec, folder, prepare, world, stop)
+        except NotFiniteError as error:
+            # A memory error or an unlucky algorithm may be behind it: back to what is known to be good, once.
+            log.warning("%s: %s. Going back to the last checkpoint, once.", error.where, error.found)
+            try:
+                trainer, architecture = _trained(spec, folder, prepare, world, stop, rolled_back_from=error)
+            except NotFiniteError as again:
+                raise _diverged(again, folder, world) from None
+        whole = unsharded(trainer.shipped(), architecture)  # all ranks take part
         if world.is_main:
-            _write_result(folder, trainer, architecture, time.monotonic() - started_s)
+            trainer.history.close()
+            _write_result(folder, trainer, whole, architecture, time.monotonic() - started_s)
+            if spec.recipe.tracking.wandb is not None:
+                write_wandb_run(spec.recipe.tracking.wandb, spec.name, folder, trainer.history.records, spec.to_json())
         world.barrier()
+
+
+def _trained(
+    spec: TrainingSpec,
+    folder: Path,
+    prepare: Preparation,
+    world: World,
+    stop: StopRequest,
+    rolled_back_from: NotFiniteError | None = None,
+) -> tuple[Trainer, Architecture]:
+    """A trainer that has come to its end, from the newest checkpoint or the start."""
+    torch.manual_seed(spec.seed)
+    model, architecture, loss_sum = prepare(spec, world)
+    trainer = Trainer(model, spec, loss_sum, world, folder, stop)
+    if rolled_back_from is not None:
+        trainer.history.add({"kind": "rollback", "epoch": trainer.progress.epoch, "reason": str(rolled_back_from)})
+    trainer.fit()
+    return trainer, architecture
+
+
+def _diverged(error: NotFiniteError, folder: Path, world: World) -> SlimlineError:
+    file = folder / NOT_FINITE_FILE
+    if world.is_main:
+        write_json(file, {"where": error.where, "found": error.found, "sample_ids": error.sample_ids})
+    return SlimlineError(
+        "The training loss or its gradient is not a finite number any more.",
+        where=error.where,
+        got=f"{error.found}; twice, with a return to the last checkpoint between",
+        expected=f"finite numbers on the images of this step: {', '.join(error.sample_ids[:3])}, … (all in {file})",
+        next_step="lower train.learning_rate, raise train.warmup, or set train.gradient_clipping: 1.0",
+    )
 
 
 def _dense(spec: TrainingSpec, world: World) -> tuple[nn.Module, Architecture, LossSum]:
     assert spec.model is not None
     architecture = architecture_for(spec.model, PreparedDataset.open(spec.prepared).stats)
-    return build(architecture), architecture, cross_entropy(spec.recipe.label_smoothing)
+    model = build(architecture)
+    start_from(model, spec.model)
+    return model, architecture, cross_entropy(spec.recipe.label_smoothing)
 
 
-def _write_result(folder: Path, trainer: Trainer, architecture: Architecture, seconds: float) -> None:
+def _write_result(folder: Path, trainer: Trainer, model: nn.Module, architecture: Architecture, seconds: float) -> None:
     with replacing_folder(folder / RESULT_FOLDER) as result:
-        save_artifact(result, trainer.model, architecture)
+        save_artifact(result, model, architecture)
         copy_file(folder / HISTORY_FILE, result / HISTORY_FILE)
         epochs = [record for record in trainer.history.records if record["kind"] == "epoch"]
         train_s = sum(record["seconds"] for record in epochs)
@@ -62,15 +124,8 @@ def _write_result(folder: Path, trainer: Trainer, architecture: Architecture, se
             {
                 "seconds": seconds,
                 "images_per_s": epochs[-1]["samples"] / train_s,
-                "peak_memory_mb": _peak_memory_mb(trainer.world.device),
+                "peak_memory_mb": peak_memory_mb(trainer.world.device),
                 "slimline_version": __version__,
                 "torch_version": torch.__version__,
             },
         )
-
-
-def _peak_memory_mb(device: torch.device) -> float:
-    """Most memory of the main rank: resident on a CPU, reserved by the allocator on a GPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_reserved(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

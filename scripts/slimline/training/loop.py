@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from slimline.data.batches import Rows, augment, epoch_order, random_words, samples_digest, share, steps_per_epoch
+from slimline.data.batches import Draw, Rows, epoch_order, random_words, samples_digest, share, steps_per_epoch
+from slimline.data.mixing import partners
 from slimline.data.prepared import PreparedDataset
-from slimline.errors import SlimlineError
-from slimline.training.checkpoint import Progress, load_checkpoint, newest_valid_checkpoint, save_checkpoint
-from slimline.training.distributed import World, data_parallel
+from slimline.training.checkpoint import Progress, load_checkpoint, newest_valid_checkpoint
+from slimline.training.distributed import World
+from slimline.training.ema import WeightAverage
+from slimline.training.evaluate import evaluate
+from slimline.training.feed import Batch, Feed
+from slimline.training.finite import FiniteWatch, NotFiniteError
 from slimline.training.history import History
-from slimline.training.losses import LossSum, cross_entropy
-from slimline.training.optimisation import build_optimizer, learning_rate_at, set_learning_rate
+from slimline.training.losses import LossSum
+from slimline.training.optimisation import build_optimizers, clip_gradients, freeze, set_learning_rate, set_training
+from slimline.training.parallel import gradient_sync, parallelise, share_weights
+from slimline.training.precision import Precision
+from slimline.training.saver import Saver
+from slimline.training.schedule import learning_rate_at
+from slimline.training.selection import check_selection, is_best, is_over
 from slimline.training.settings import RunSettings
-from slimline.training.spec import CHECKPOINTS_FOLDER, TrainingSpec, checkpoint_name
+from slimline.training.spec import CHECKPOINTS_FOLDER, PROFILE_FILE, TrainingSpec, checkpoint_name
+from slimline.training.steplog import Speed, StepProfiler
 from slimline.training.stop import StoppedError, StopRequest
-
-SUMS = ("loss", "correct", "samples", "seconds", "data_wait")
-EVALUATION_BATCH = 1024
+from slimline.training.tally import Tally
 
 
 class Trainer:
@@ -43,26 +51,34 @@ class Trainer:
     def __init__(
         self, model: nn.Module, spec: TrainingSpec, loss_sum: LossSum, world: World, folder: Path, stop: StopRequest
     ) -> None:
-        self.spec, self.recipe, self.world, self.stop = spec, spec.recipe, world, stop
+        self.spec, self.recipe, self.world, self.stop, self.loss_sum = spec, spec.recipe, world, stop, loss_sum
         self.data = PreparedDataset.open(spec.prepared)
-        self.loss_sum = loss_sum
-        self.model = model.to(world.device).to(memory_format=torch.channels_last)
-        self.optimizer = build_optimizer(self.model, self.recipe)
-        self.checkpoints = folder / CHECKPOINTS_FOLDER
-        self.checkpoint_interval_s = RunSettings.read(folder).checkpoint_interval_s
-        # The main rank chooses: on a shared file system others may not see the newest one yet.
-        newest = world.from_main(newest_valid_checkpoint(self.checkpoints) if world.is_main else None)
-        resumed = load_checkpoint(self.checkpoints / newest, self.model, self.optimizer) if newest else None
-        self.progress = resumed or Progress()
-        self.progress.sums = self.progress.sums_of(world.rank, world.size)
-        if not world.is_main:
-            self.progress.digest = 0  # a checkpoint's is that of all ranks: counted once
-        self.history = History(folder, self.progress.records, writes=world.is_main)
-        if resumed:
-            self.history.add({"kind": "resume", "epoch": resumed.epoch, "step": resumed.step})
-        self.parallel = data_parallel(self.model, world)
-        self.train_rows = self.data.rows("train")
+        self.train_rows, self.validation_rows = self.data.rows("train"), self.data.rows("validation")
+        check_selection(self.recipe, len(self.validation_rows))
         self.steps_per_epoch = steps_per_epoch(len(self.train_rows), self.recipe.batch_size)
+        self.model = model.to(world.device).to(memory_format=torch.channels_last)
+        freeze(self.model, self.recipe.freeze)
+        image_shape = (self.data.stats.channels, self.data.stats.height, self.data.stats.width)
+        self.precision = Precision(spec.allocation.precision, world.device)
+        self.speed = Speed(self.model, image_shape, world.device, self.precision.dtype is not None, world.size)
+        decay = self.recipe.ema_decay
+        self.average = WeightAverage(self.model, decay) if decay else None  # copied while the weights are whole
+        self.parallel = parallelise(self.model, world, self.recipe.sync_batch_norm)
+        self.optimizers = build_optimizers(self.model, self.recipe)
+        if self.average is not None:
+            share_weights(self.average.module, world, self.recipe.sync_batch_norm)
+            self.average.follow(self.model)
+        self.best: dict[str, Tensor] = {}  # weights of the best epoch, where the recipe keeps them
+        self.feed = Feed(self.data, self.recipe, spec.seed, world.device)
+        self.checkpoints = folder / CHECKPOINTS_FOLDER
+        settings = RunSettings.read(folder)
+        self.checkpoint_interval_s = settings.checkpoint_interval_s
+        self.saver = Saver(self.checkpoints, self.model, world, in_background=settings.checkpoint == "async")
+        self._restore(folder)
+        if self.recipe.compile == "auto" and world.device.type == "cuda":
+            self.parallel.compile()  # in place: names of weights stay
+        self.watch = FiniteWatch(world.device)
+        self.profiler = StepProfiler(folder / PROFILE_FILE, self.recipe.profile_steps if world.is_main else 0)
         self.last_save_s = time.monotonic()
 
     def fit(self) -> None:
@@ -70,65 +86,120 @@ class Trainer:
 
         Raises:
             StoppedError: a stop was requested; a checkpoint holds the position.
-            SlimlineError: the loss became infinite or not a number.
+            NotFiniteError: loss or gradient became infinite or not a number; the last checkpoint is good.
         """
-        for epoch in range(self.progress.epoch, self.recipe.epochs):
-            self._train_epoch(epoch)
-            self._finish_epoch(epoch)
+        with self.saver:
+            for epoch in range(self.progress.epoch, self.recipe.epochs):
+                if is_over(self.history.records, self.recipe):
+                    break
+                self._train_epoch(epoch)
+                self._finish_epoch(epoch)
+        self.profiler.stop()
+
+    def shipped(self) -> nn.Module:
+        """The model to ship, of the last or the best epoch; the moving average where there is one."""
+        model = self._judged()
+        if self.best:
+            model.load_state_dict(self.best)
+        return model
 
     def _train_epoch(self, epoch: int) -> None:
-        self.model.train()
+        set_training(self.model)
         order = epoch_order(self.train_rows, self.spec.seed, epoch)
-        for step in range(self.progress.step, self.steps_per_epoch):
-            started_s = time.perf_counter()
-            self._train_step(epoch, step, share(order, self.steps_per_epoch, step))
-            self.progress.step = step + 1
-            self._add("seconds", time.perf_counter() - started_s)
-            self._beat("train")
-            self._save_or_stop(self._save_is_due())
+        self.step_seeds = self._step_seeds(epoch)
+        batches = self.feed.training(epoch, self._parts(epoch, order))
+        with contextlib.closing(batches):
+            for step in range(self.progress.step, self.steps_per_epoch):
+                started_s, waited_s = time.perf_counter(), self.feed.waited_s
+                n_images = len(share(order, self.steps_per_epoch, step))
+                self._train_step(epoch, step, n_images, batches)
+                self.progress.step = step + 1
+                self.tally.add(seconds=time.perf_counter() - started_s, data_wait=self.feed.waited_s - waited_s)
+                self._beat("train")
+                self._between_steps(epoch, step)
 
-    def _train_step(self, epoch: int, step: int, batch: Rows) -> None:
-        """One optimizer step on the global batch of rows [n], of which this rank sees its share."""
+    def _parts(self, epoch: int, order: Rows) -> Iterator[tuple[Rows, Rows]]:
+        """Rows of each forward pass of this rank in the rest of the epoch, and their partners in mixing."""
+        for step in range(self.progress.step, self.steps_per_epoch):
+            batch = share(order, self.steps_per_epoch, step)
+            others = partners(batch, self.spec.seed, epoch) if self.feed.mixes else batch
+            mine, theirs = (share(rows, self.world.size, self.world.rank) for rows in (batch, others))
+            parts = self.spec.allocation.accumulation
+            yield from ((share(mine, parts, part), share(theirs, parts, part)) for part in range(parts))
+
+    def _train_step(self, epoch: int, step: int, n_images: int, batches: Iterator[Batch]) -> None:
+        """One optimizer step on a global batch of `n_images`, of which this rank sees its share."""
         global_step = epoch * self.steps_per_epoch + step
         total_steps = self.recipe.epochs * self.steps_per_epoch
-        set_learning_rate(self.optimizer, learning_rate_at(global_step, total_steps, self.recipe))
-        # Dropout draws from the global generator: seeded by position, it needs no place in a checkpoint.
-        position = np.array([global_step * self.world.size + self.world.rank])
-        torch.manual_seed(int(random_words(self.spec.seed, epoch, position, draw=4)[0] >> np.uint64(1)))
-        self.optimizer.zero_grad(set_to_none=True)
-        mine = share(batch, self.world.size, self.world.rank)
+        set_learning_rate(self.optimizers, learning_rate_at(global_step, total_steps, self.recipe))
+        # Not torch.manual_seed: that walks through all kinds of devices, a millisecond at every step.
+        torch.default_generator.manual_seed(self.step_seeds[step])
+        if self.world.device.type == "cuda":
+            torch.cuda.manual_seed(self.step_seeds[step])
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        step_loss = torch.zeros((), device=self.world.device)
         accumulation = self.spec.allocation.accumulation
         for part in range(accumulation):
-            images, labels, rows = self._load(share(mine, accumulation, part))
-            images = augment(images, self.recipe.augmentation, self.spec.seed, epoch, rows)
-            with self._syncing(last=part == accumulation - 1):
-                with self._autocast():
-                    logits = self.parallel(images).float()
-                loss = self.loss_sum(logits, labels, images)
+            batch = next(batches)
+            with gradient_sync(self.parallel, last=part == accumulation - 1):
+                with self.precision.autocast():
+                    logits = self.parallel(batch.images).float()
+                loss = self.loss_sum(logits, batch.targets, batch.images)
                 # Ranks' gradients are averaged: scaled so, they add up to the mean over the global batch.
-                torch.autograd.backward(loss * (self.world.size / len(batch)))
-            self._add("loss", loss.detach())
-            self._add("correct", (logits.detach().argmax(1) == labels).sum())
-            self._add("samples", len(rows))
-            self.progress.digest = (self.progress.digest + samples_digest(rows)) % 2**64
-        self.optimizer.step()
+                self.precision.backward(loss * (self.world.size / n_images))
+            step_loss += loss.detach()
+            self.tally.add(correct=(logits.detach().argmax(1) == batch.labels).sum())
+            self.tally.see(batch.rows)
+        self.tally.add(loss=step_loss)
+        self.precision.unscale(self.optimizers)
+        norm = clip_gradients(self.optimizers, self.recipe.gradient_clipping)
+        # Where a scaler looks for gradients that overflow, these are no mistake.
+        self.watch.note(step, step_loss, torch.zeros_like(norm) if self.precision.scaler.is_enabled() else norm)
+        self.precision.step(self.optimizers)
+        if self.average is not None:
+            self.average.update(global_step)
+        self.last_step = {"loss": step_loss / n_images, "gradient_norm": norm}
+        self.speed.samples += n_images // self.world.size
+
+    def _between_steps(self, epoch: int, step: int) -> None:
+        """What all ranks do together at a step boundary: check, save, stop, log."""
+        self.profiler.step()
+        log_is_due = (step + 1) % self.recipe.log_every_steps == 0
+        # On a GPU the check waits for the step to end: only where something else does so too.
+        checks = log_is_due or self.world.device.type == "cpu" or step + 1 == self.steps_per_epoch
+        found = checks and self.watch.found() is not None
+        stop, announced, due, bad = self.world.any(
+            self.stop.requested, self.stop.announced, self._save_is_due(), found
+        )
+        if (due or stop) and not checks:
+            (bad,) = self.world.any(self.watch.found() is not None)
+        if bad:
+            raise self._not_finite(epoch)
+        if log_is_due:
+            self._log_step(epoch, step)
+        self._save_or_stop(due, stop, announced)
+
+    def _log_step(self, epoch: int, step: int) -> None:
+        self.history.add(
+            {
+                "kind": "step",
+                "epoch": epoch,
+                "step": epoch * self.steps_per_epoch + step + 1,
+                "loss": self.world.sum(self.last_step["loss"]).item(),
+                "learning_rate": self.optimizers[0].param_groups[0]["lr"],
+                "gradient_norm": self.last_step["gradient_norm"].item(),
+                **self.speed.lap(self.feed.waited_s),
+            }
+        )
 
     def _finish_epoch(self, epoch: int) -> None:
-        sums = self._total(["loss", "correct", "samples"])
-        seconds, wait_s = (float(self.progress.sums.get(name, 0.0)) for name in ("seconds", "data_wait"))
-        train_loss = sums["loss"] / sums["samples"]
-        if not math.isfinite(train_loss):
-            raise SlimlineError(
-                "The training loss is not a finite number any more.",
-                where=f"{self.spec.variant}, seed {self.spec.seed}, epoch {epoch}",
-                got=f"loss {train_loss}",
-                next_step="lower train.learning_rate or raise train.warmup",
-            )
-        digest = self._total_digest()
+        sums, digest = self.tally.totals(), self.tally.digest()
         assert digest == samples_digest(self.train_rows), "the epoch has not seen every sample once"
         started_s = time.perf_counter()
-        validation = self._evaluate(self.data.rows("validation"))
-        self.progress.epoch, self.progress.step, self.progress.sums, self.progress.digest = epoch + 1, 0, {}, 0
+        validation = self._evaluate(self.validation_rows)
+        self.progress.epoch, self.progress.step = epoch + 1, 0
+        self.tally.clear()
         self.history.add(
             {
                 "kind": "epoch",
@@ -136,112 +207,90 @@ class Trainer:
                 "step": (epoch + 1) * self.steps_per_epoch,
                 "samples": (epoch + 1) * len(self.train_rows),
                 "samples_digest": f"{digest:016x}",
-                "learning_rate": self.optimizer.param_groups[0]["lr"],
-                "train_loss": train_loss,
+                "learning_rate": self.optimizers[0].param_groups[0]["lr"],
+                "train_loss": sums["loss"] / sums["samples"],
                 "train_accuracy": sums["correct"] / sums["samples"],
                 **validation,
-                "images_per_s": sums["samples"] / max(seconds, 1e-9),
-                "data_wait_share": wait_s / max(seconds, 1e-9),
-                "seconds": seconds,
+                "images_per_s": sums["samples"] / max(sums["seconds"], 1e-9),
+                "data_wait_share": sums["data_wait"] / max(sums["seconds"], 1e-9),
+                "seconds": sums["seconds"],
                 "validation_seconds": time.perf_counter() - started_s,
             }
         )
+        if self.recipe.keep == "best" and is_best(self.history.records, self.recipe):
+            self.best = {name: tensor.clone() for name, tensor in self._judged().state_dict().items()}
 
-    @torch.no_grad()
     def _evaluate(self, rows: Rows) -> dict[str, float | None]:
-        """Loss and accuracy on the rows [n] of a split, each rank on its share; None without any."""
-        if not len(rows):
-            return {"validation_loss": None, "validation_accuracy": None}
-        self.model.eval()
-        # Since the last step each rank has batch statistics of its own; the main one's ship, so they count.
-        self.world.copy_from_main(self.model.buffers())
-        plain_loss = cross_entropy(label_smoothing=0.0)
-        sums = torch.zeros(2, dtype=torch.float64, device=self.world.device)
-        mine = share(rows, self.world.size, self.world.rank)
-        # As many rounds on every rank, though shares differ by one: they agree on stopping in each.
-        for part in range(rounds := -(-len(rows) // (self.world.size * EVALUATION_BATCH))):
-            images, labels, _ = self._load(share(mine, rounds, part))
-            with self._autocast():
-                logits = self.model(images).float()
-            sums += torch.stack([plain_loss(logits, labels, images).double(), (logits.argmax(1) == labels).sum()])
+        """Loss and accuracy on a split, of what would ship now."""
+
+        def between() -> None:
             self._beat("validate")
-            self._save_or_stop(due=False)
-        loss, correct = self.world.sum(sums).tolist()
-        return {"validation_loss": loss / len(rows), "validation_accuracy": correct / len(rows)}
+            stop, announced = self.world.any(self.stop.requested, self.stop.announced)
+            self._save_or_stop(False, stop, announced)
 
-    def _load(self, rows: Rows) -> tuple[Tensor, Tensor, Rows]:
-        """Float images [n, c, h, w] in 0..255 and labels [n] on the device."""
-        started_s = time.perf_counter()
-        images = torch.from_numpy(self.data.read(rows)).to(self.world.device, non_blocking=True)
-        labels = torch.from_numpy(self.data.labels[rows]).to(self.world.device, non_blocking=True)
-        self._add("data_wait", time.perf_counter() - started_s)
-        return images.float().contiguous(memory_format=torch.channels_last), labels, rows
+        return evaluate(self._judged(), self.feed, rows, self.precision, self.world, between)
 
-    def _autocast(self) -> torch.autocast:
-        enabled = self.spec.allocation.precision == "bf16"
-        return torch.autocast(self.world.device.type, dtype=torch.bfloat16, enabled=enabled)
+    def _judged(self) -> nn.Module:
+        return self.average.module if self.average is not None else self.model
 
-    def _syncing(self, last: bool) -> contextlib.AbstractContextManager[Any]:
-        """Gradients travel between ranks with the last part of a batch only."""
-        if last or self.world.size == 1:
-            return contextlib.nullcontext()
-        assert isinstance(self.parallel, nn.parallel.DistributedDataParallel)
-        return self.parallel.no_sync()
-
-    def _add(self, name: str, value: Any) -> None:
-        self.progress.sums[name] = self.progress.sums.get(name, 0.0) + value
-
-    def _total(self, names: list[str]) -> dict[str, float]:
-        """Sums of the epoch over all ranks."""
-        values = torch.tensor(
-            [float(self.progress.sums.get(name, 0.0)) for name in names], dtype=torch.float64, device=self.world.device
-        )
-        return dict(zip(names, self.world.sum(values).tolist(), strict=True))
-
-    def _total_digest(self) -> int:
-        """Which samples the epoch has seen on all ranks together."""
-        signed = self.progress.digest - (self.progress.digest >> 63 << 64)
-        return int(self.world.sum(torch.tensor(signed, device=self.world.device)).item()) % 2**64
+    def _step_seeds(self, epoch: int) -> list[int]:
+        """Dropout draws from the device's generator: seeded by position, it needs no place in a checkpoint."""
+        steps = np.arange(epoch * self.steps_per_epoch, (epoch + 1) * self.steps_per_epoch)
+        words = random_words(self.spec.seed, epoch, steps * self.world.size + self.world.rank, Draw.STEP)
+        return [int(word) for word in words >> np.uint64(1)]
 
     def _save_is_due(self) -> bool:
         return time.monotonic() - self.last_save_s >= self.checkpoint_interval_s
 
-    def _save_or_stop(self, due: bool) -> None:
-        """What ranks do together at the end of a step: save if it is time to, save and leave if any was asked to."""
-        stop, announced, due = self.world.any(self.stop.requested, self.stop.announced, due)
+    def _save(self) -> None:
+        """Writes a checkpoint, with the epoch's sums of every rank."""
+        at = replace(self.progress, sums={}, rank_sums=self.tally.of_ranks(), digest=self.tally.digest())
+        at = replace(at, records=self.history.records, scaler=self.precision.state())
+        average = self.average.module.state_dict() if self.average is not None else {}
+        copies = {"average": average, "best": self.best}
+        self.saver.save(checkpoint_name(at.epoch, at.step), self.model, self.optimizers, at, copies)
+        self.last_save_s = time.monotonic()
+
+    def _restore(self, folder: Path) -> None:
+        """Goes on from the newest checkpoint where there is one."""
+        # The main rank chooses: on a shared file system others may not see the newest one yet.
+        newest = self.world.from_main(newest_valid_checkpoint(self.checkpoints) if self.world.is_main else None)
+        self.progress = Progress()
+        if newest:
+            self.progress, copies = load_checkpoint(self.checkpoints / newest, self.model, self.optimizers)
+            self.precision.restore(self.progress.scaler)
+            if self.average is not None:
+                self.average.module.load_state_dict(copies["average"])
+            self.best = dict(copies.get("best", {}))
+        self.tally = Tally(self.progress, self.world)
+        self.history = History(folder, self.progress.records, writes=self.world.is_main)
+        if newest:
+            self.history.add({"kind": "resume", "epoch": self.progress.epoch, "step": self.progress.step})
+
+    def _save_or_stop(self, due: bool, stop: bool, announced: bool) -> None:
+        """Saves if it is time to; saves and leaves if any rank was asked to."""
         if stop or due:
             self._save()
         if stop:
             where = f"stopped at epoch {self.progress.epoch}, step {self.progress.step}"
             raise StoppedError(where, announced=announced, saved=True)
 
-    def _save(self) -> None:
-        """Writes a checkpoint, with the epoch's sums of every rank."""
-        mine = torch.tensor([float(self.progress.sums.get(name, 0.0)) for name in SUMS], dtype=torch.float64)
-        rank_sums = [dict(zip(SUMS, row, strict=True)) for row in self.world.gather(mine).tolist()]
-        digest = self._total_digest()
-        if self.world.is_main:
-            at = Progress(self.progress.epoch, self.progress.step, {}, rank_sums, digest, self.history.records)
-            name = checkpoint_name(at.epoch, at.step)
-            save_checkpoint(self.checkpoints, name, self.model, self.optimizer, at)
-        self.world.barrier()
-        self.last_save_s = time.monotonic()
+    def _not_finite(self, epoch: int) -> NotFiniteError:
+        """The error for the first bad step; the ranks that did not see it themselves say so."""
+        first = self.watch.found()
+        name = f"{self.spec.variant}, seed {self.spec.seed}, epoch {epoch}"
+        if first is None:
+            return NotFiniteError(name, "found by another rank", [])
+        order = epoch_order(self.train_rows, self.spec.seed, epoch)
+        samples = self.data.sample_ids(share(order, self.steps_per_epoch, first.step))
+        found = f"loss {first.loss:g}, norm of the gradients {first.gradient_norm:g}"
+        return NotFiniteError(f"{name}, step {first.step}", found, samples)
 
     def _beat(self, phase: str) -> None:
-        """Tells where the run is; loss and speed are those of this rank's share of the epoch."""
         if not self.history.beat_is_due:
             return
-        at, sums = self.progress, self.progress.sums
-        done = at.epoch * self.steps_per_epoch + at.step
-        images_per_s = sums["samples"] * self.world.size / sums["seconds"] if sums.get("seconds") else 0.0
-        remaining = (self.recipe.epochs * self.steps_per_epoch - done) / self.steps_per_epoch * len(self.train_rows)
-        self.history.beat(
-            phase=phase,
-            epoch=at.epoch + 1,
-            epochs=self.recipe.epochs,
-            step=at.step,
-            steps=self.steps_per_epoch,
-            loss=float(sums["loss"]) / sums["samples"] if sums.get("samples") else None,
-            images_per_s=images_per_s,
-            eta_s=remaining / images_per_s if images_per_s else None,
-        )
+        at = self.progress
+        epochs_to_go = self.recipe.epochs - at.epoch - at.step / self.steps_per_epoch
+        pace = self.tally.pace(epochs_to_go * len(self.train_rows))
+        place = {"epoch": at.epoch + 1, "epochs": self.recipe.epochs, "step": at.step, "steps": self.steps_per_epoch}
+        self.history.beat(phase=phase, **place, **pace)

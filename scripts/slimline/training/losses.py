@@ -8,16 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-# (logits [n, k], labels [n], images [n, c, h, w]) -> loss summed over the n images
+# (logits [n, k], targets: labels [n] or shares of the classes [n, k], images [n, c, h, w]) -> loss summed over n images
 LossSum = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def cross_entropy(label_smoothing: float) -> LossSum:
     """Cross-entropy with label smoothing (Szegedy et al., 2016)."""
 
-    def loss_sum(logits: Tensor, labels: Tensor, images: Tensor) -> Tensor:
+    def loss_sum(logits: Tensor, targets: Tensor, images: Tensor) -> Tensor:
         del images
-        return functional.cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction="sum")
+        return functional.cross_entropy(logits, targets, label_smoothing=label_smoothing, reduction="sum")
 
     return loss_sum
 
@@ -34,12 +34,12 @@ def distillation(teacher: nn.Module, temperature: float, weight: float) -> LossS
         weight: share of the teacher's term, 0 to 1.
     """
 
-    def loss_sum(logits: Tensor, labels: Tensor, images: Tensor) -> Tensor:
+    def loss_sum(logits: Tensor, targets: Tensor, images: Tensor) -> Tensor:
         with torch.no_grad():
-            targets = functional.log_softmax(teacher(images).float() / temperature, dim=1)
+            taught = functional.log_softmax(teacher(images).float() / temperature, dim=1)
         softened = functional.log_softmax(logits / temperature, dim=1)
-        soft = functional.kl_div(softened, targets, reduction="sum", log_target=True) * temperature**2
-        hard = functional.cross_entropy(logits, labels, reduction="sum")
+        soft = functional.kl_div(softened, taught, reduction="sum", log_target=True) * temperature**2
+        hard = functional.cross_entropy(logits, targets, reduction="sum")
         return weight * soft + (1 - weight) * hard
 
     return loss_sum

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from slimline.files import read_json, write_json
 
@@ -17,9 +17,11 @@ class RunSettings:
 
     Args:
         checkpoint_interval_s: seconds between two checkpoints.
+        checkpoint: `sync`, or `async`: training goes on while a copy in host memory is written.
     """
 
     checkpoint_interval_s: float = 30.0
+    checkpoint: Literal["sync", "async"] = "sync"
 
     def write(self, folder: Path) -> None:
         """Writes `settings.json` into the job's folder."""

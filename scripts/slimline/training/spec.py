@@ -18,6 +18,9 @@ HEARTBEAT_FILE = "heartbeat.json"
 HISTORY_FILE = "history.jsonl"
 SUMMARY_FILE = "summary.json"
 CHECKPOINTS_FOLDER = "checkpoints"
+TENSORBOARD_FOLDER = "tensorboard"
+PROFILE_FILE = "profile/trace.json"
+NOT_FINITE_FILE = "not_finite.json"
 
 
 def checkpoint_name(epoch: int, step: int) -> str:
@@ -42,6 +45,9 @@ class Allocation:
         precision: `fp32` or `bf16`, already resolved.
         micro_batch: most images in one forward pass on one rank.
         accumulation: forward passes per optimizer step.
+        parallelism: `single`, `ddp`, `fsdp`, `hybrid`, `tp` or `fsdp-tp`.
+        shard_ranks: ranks that hold one copy of weights, gradients and optimizer state together.
+        tensor_ranks: ranks that compute each layer together, on the same images.
     """
 
     nodes: int
@@ -51,6 +57,9 @@ class Allocation:
     precision: str
     micro_batch: int
     accumulation: int
+    parallelism: str = "ddp"
+    shard_ranks: int = 1
+    tensor_ranks: int = 1
 
     @property
     def ranks(self) -> int:
@@ -68,6 +77,9 @@ class Allocation:
             precision=plan["precision"],
             micro_batch=plan["micro_batch"],
             accumulation=plan["accumulation"],
+            parallelism=plan["parallelism"],
+            shard_ranks=plan["shard_ranks"],
+            tensor_ranks=plan["tensor_ranks"],
         )
 
 

@@ -1,0 +1,54 @@
+"""Mixed precision: autocast, and for fp16 a scaled loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Precision:
+    """How a model computes on a device (Micikevicius et al., 2018).
+
+    Args:
+        name: `fp32`, `bf16` or `fp16`.
+        device: where the model lies.
+    """
+
+    def __init__(self, name: str, device: torch.device) -> None:
+        self.device = device
+        self.dtype = DTYPES[name]
+        # fp16 has too few exponents for small gradients: the scaler also leaves out steps in which they overflow.
+        self.scaler = torch.amp.GradScaler(device.type, enabled=name == "fp16")
+
+    def autocast(self) -> torch.autocast:
+        """Context of the forward pass."""
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None)
+
+    def backward(self, loss: Tensor) -> None:
+        """Backward pass of a scalar loss."""
+        torch.autograd.backward(self.scaler.scale(loss))
+
+    def unscale(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+        """Gives the gradients their true size."""
+        for optimizer in optimizers:
+            self.scaler.unscale_(optimizer)
+
+    def step(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+        """One step of each optimizer; left out by the scaler where a gradient has overflowed."""
+        for optimizer in optimizers:
+            self.scaler.step(optimizer)
+        self.scaler.update()
+
+    def state(self) -> dict[str, Any]:
+        """State for a checkpoint, as plain values; empty without a scaler."""
+        return self.scaler.state_dict()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """The inverse of `state`."""
+        if state:
+            self.scaler.load_state_dict(state)

@@ -1,0 +1,101 @@
+"""One line per interval of steps: loss, learning rate, gradient, speed, waiting, memory, use of the GPU."""
+
+from __future__ import annotations
+
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from slimline.models.count import count_macs
+
+# Dense half-precision peaks in FLOP/s from the vendor's data sheets (SXM versions where there are several).
+PEAK_FLOPS = {
+    "B200": 2250e12, "H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L40": 181e12, "L4": 121e12,
+    "A10": 125e12, "V100": 125e12, "T4": 65e12, "RTX 4090": 165e12, "RTX 3090": 71e12,
+}  # fmt: skip
+# Forward pass, and twice that for the backward pass; two FLOPs per multiply-accumulate.
+TRAINING_FLOPS_PER_MAC = 3 * 2
+PROFILE_AFTER_STEPS = 10
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Most memory of this process: resident on a CPU, reserved by the allocator on a GPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_reserved(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+class Speed:
+    """Speed and waiting since the last line.
+
+    Args:
+        model: what is trained, to count its operations.
+        image_shape: (c, h, w).
+        device: where it is trained.
+        half: whether it computes in half precision, for which peaks are known.
+        ranks: processes that share the work.
+    """
+
+    def __init__(
+        self, model: nn.Module, image_shape: tuple[int, int, int], device: torch.device, half: bool, ranks: int
+    ) -> None:
+        self.device, self.ranks = device, ranks
+        self.flops_per_image = self.peak_flops = 0.0
+        if device.type == "cuda" and half:
+            self.flops_per_image = TRAINING_FLOPS_PER_MAC * count_macs(model, image_shape)
+            name = torch.cuda.get_device_name(device)
+            self.peak_flops = next((peak for key, peak in PEAK_FLOPS.items() if key in name), 0.0)
+        self.since_s, self.waited_s, self.samples = time.perf_counter(), 0.0, 0
+
+    def lap(self, waited_s: float) -> dict[str, Any]:
+        """Figures since the last call, of all ranks as if they were as fast as this one.
+
+        Args:
+            waited_s: seconds waited for images, all told.
+        """
+        now_s = time.perf_counter()
+        seconds = max(now_s - self.since_s, 1e-9)
+        images_per_s = self.samples * self.ranks / seconds
+        figures = {
+            "images_per_s": images_per_s,
+            "data_wait_share": (waited_s - self.waited_s) / seconds,
+            "memory_mb": peak_memory_mb(self.device),
+        }
+        if self.peak_flops:
+            figures["mfu"] = images_per_s * self.flops_per_image / (self.peak_flops * self.ranks)
+        self.since_s, self.waited_s, self.samples = now_s, waited_s, 0
+        return figures
+
+
+class StepProfiler:
+    """Torch's profiler over `steps` steps of this process, after some to warm up; nothing where `steps` is 0.
+
+    The trace is a file for chrome://tracing or ui.perfetto.dev.
+    """
+
+    def __init__(self, path: Path, steps: int) -> None:
+        self.path = path
+        self.profiler = None
+        if steps:
+            schedule = torch.profiler.schedule(wait=PROFILE_AFTER_STEPS - 1, warmup=1, active=steps, repeat=1)
+            self.profiler = torch.profiler.profile(schedule=schedule, on_trace_ready=self._write)
+            self.profiler.start()
+
+    def step(self) -> None:
+        """Called after each step."""
+        if self.profiler is not None:
+            self.profiler.step()
+
+    def stop(self) -> None:
+        """Called after the last one; writes what there is."""
+        if self.profiler is not None:
+            self.profiler.stop()
+            self.profiler = None
+
+    def _write(self, profiler: Any) -> None:
+        self.path.parent.mkdir(exist_ok=True)
+        profiler.export_chrome_trace(str(self.path))

@@ -1,0 +1,154 @@
+"""What is done to training images is a function of each sample, and what its paper says."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from slimline.config.train import AugmentationConfig, TrainConfig
+from slimline.data.augment import augment, erase
+from slimline.data.batches import random_floats, share
+from slimline.data.mixing import mix, partners
+from slimline.data.prepared import PreparedDataset
+from slimline.training.feed import Feed, ahead
+
+ROWS = np.arange(1000)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def images():
+    return torch.arange(6 * 2 * 5 * 4, dtype=torch.float32).reshape(6, 2, 5, 4) + 1
+
+
+def test_without_options_nothing_changes(images):
+    assert augment(images, AugmentationConfig(), 0, 0, np.arange(6)) is images
+    assert erase(images, AugmentationConfig(), 0, 0, np.arange(6), (0.0, 0.0)) is images
+
+
+def test_each_image_is_some_shift_and_mirror_image_of_itself(images):
+    config = AugmentationConfig(crop_padding=2, horizontal_flip=True)
+    result = augment(images, config, seed=1, epoch=2, rows=np.arange(6))
+    padded = torch.nn.functional.pad(images, (2, 2, 2, 2))
+    for index in range(6):
+        candidates = [
+            crop if not mirrored else crop.flip(-1)
+            for y in range(5)
+            for x in range(5)
+            for crop in [padded[index, :, y : y + 5, x : x + 4]]
+            for mirrored in (False, True)
+        ]
+        assert any(torch.equal(result[index], candidate) for candidate in candidates)
+    assert not torch.equal(result, images)
+
+
+def test_the_change_of_an_image_does_not_depend_on_its_batch(images):
+    config = AugmentationConfig(crop_padding=1, horizontal_flip=True, random_erasing=0.5, cutout_px=2)
+
+    def changed(part, rows):
+        return erase(augment(part, config, 1, 2, rows), config, 1, 2, rows, (7.0, 8.0))
+
+    assert torch.equal(changed(images, np.arange(6))[3:5], changed(images[3:5], np.array([3, 4])))
+
+
+def test_about_half_of_the_images_are_mirrored():
+    ramp = torch.arange(4.0).expand(1000, 1, 1, 4)
+    result = augment(ramp, AugmentationConfig(horizontal_flip=True), 0, 0, ROWS)
+    assert 0.44 < (result[:, 0, 0, 0] == 3).float().mean() < 0.56
+
+
+def test_every_shift_is_as_likely_as_another():
+    dots = torch.zeros(1000, 1, 5, 5)
+    dots[:, :, 2, 2] = 1
+    moved = augment(dots, AugmentationConfig(crop_padding=1), 0, 0, ROWS).sum(0)[0, 1:4, 1:4]
+    assert moved.sum() == 1000
+    assert stats.chisquare(moved.flatten().numpy()).pvalue > 1e-4
+
+
+def test_erasing_sets_one_rectangle_of_the_papers_sizes_to_the_mean():
+    pixels = torch.ones(1000, 2, 20, 30)
+    result = erase(pixels, AugmentationConfig(random_erasing=0.4), 3, 1, ROWS, (5.0, 6.0))
+    erased = result[:, 0] == 5.0
+    assert torch.equal(erased, result[:, 1] == 6.0)
+    assert (result[:, 0][~erased] == 1).all()
+    share_of_area = erased.float().mean((1, 2))
+    assert 0.35 < (share_of_area > 0).float().mean() < 0.45
+    assert share_of_area[share_of_area > 0].min() > 0.01
+    assert share_of_area.max() < 0.36
+    for mask in erased[share_of_area > 0][:50]:
+        lines, columns = mask.any(1), mask.any(0)
+        assert mask.sum() == lines.sum() * columns.sum(), "a rectangle"
+
+
+def test_cutout_takes_a_square_and_cuts_it_off_at_the_sides():
+    result = erase(torch.ones(1000, 1, 12, 12), AugmentationConfig(cutout_px=4), 0, 0, ROWS, (0.0,))
+    areas = (result == 0).sum((1, 2, 3))
+    assert areas.max() == 16
+    assert areas.min() == 4
+    whole = ((result[:, 0] == 0).sum((1, 2)) == 16).float().mean()
+    assert whole == pytest.approx((9 / 12) ** 2, abs=0.06)
+
+
+def test_partners_are_a_circle_through_the_batch_that_changes_with_the_epoch():
+    batch = np.random.default_rng(0).permutation(64)
+    found = partners(batch, seed=1, epoch=2)
+    assert sorted(found) == sorted(batch)
+    assert not np.any(found == batch)
+    assert not np.array_equal(found, partners(batch, seed=1, epoch=3))
+
+
+@pytest.mark.parametrize("alphas", [{"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.4, "cutmix": 1.0}])
+def test_labels_are_shared_as_the_pixels_are(alphas):
+    n, labels = 1000, torch.zeros(1000, dtype=torch.int64)
+    own, other = torch.zeros(n, 1, 8, 8), torch.ones(n, 1, 8, 8)
+    images, shares = mix(own, labels, other, labels + 2, 3, AugmentationConfig(**alphas), 5, 1, ROWS)
+    assert torch.allclose(shares.sum(1), torch.ones(n))
+    assert torch.allclose(images.mean((1, 2, 3)), shares[:, 2], atol=1e-5)
+    assert (shares[:, 1] == 0).all()
+    cut = ((images == 0) | (images == 1)).all(dim=(1, 2, 3)).float().mean()
+    expected = {("mixup",): 0.0, ("cutmix",): 1.0}.get(tuple(alphas), 0.5)
+    assert cut == pytest.approx(expected, abs=0.06)
+
+
+def test_mixup_shares_follow_the_beta_distribution():
+    labels = torch.zeros(1000, dtype=torch.int64)
+    pixels = torch.zeros(1000, 1, 1, 1)
+    _, shares = mix(pixels, labels, pixels, labels + 1, 2, AugmentationConfig(mixup=0.4), 0, 0, ROWS)
+    assert stats.kstest(shares[:, 0].numpy(), stats.beta(0.4, 0.4).cdf).pvalue > 1e-3
+
+
+def test_floats_are_uniform():
+    assert stats.kstest(random_floats(0, 0, ROWS, 3), "uniform").pvalue > 1e-3
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_mixed_batches_are_the_same_however_many_ranks_share_them(digits, ranks):
+    data = PreparedDataset.open(digits)
+    config = AugmentationConfig(crop_padding=1, random_erasing=0.3, mixup=0.3, cutmix=1.0)
+    feed = Feed(data, TrainConfig(epochs=1, augmentation=config), seed=4, device=CPU)
+    batch = data.rows("train")[:60]
+    others = partners(batch, 4, 0)
+    (whole,) = feed.training(0, [(batch, others)])
+    parts = list(feed.training(0, [(share(batch, ranks, r), share(others, ranks, r)) for r in range(ranks)]))
+    assert torch.equal(torch.cat([part.images for part in parts]), whole.images)
+    assert torch.equal(torch.cat([part.targets for part in parts]), whole.targets)
+
+
+def test_reading_ahead_keeps_the_order_and_reads_no_more_than_it_must():
+    started = []
+    results = ahead(lambda item: started.append(item) or item * 10, range(5))
+    assert next(results) == (0, 0)
+    assert len(started) <= 2
+    assert list(results) == [(1, 10), (2, 20), (3, 30), (4, 40)]
+
+
+def test_an_error_while_reading_ahead_reaches_the_loop():
+    with pytest.raises(ZeroDivisionError):
+        list(ahead(lambda item: 1 // item, [1, 0]))
+
+
+def test_reading_ahead_ends_with_the_loop():
+    results = ahead(lambda item: item, iter(range(1000)))
+    next(results)
+    results.close()
+    assert list(results) == []

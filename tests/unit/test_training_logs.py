@@ -1,0 +1,93 @@
+"""What a run writes about itself, on real digits."""
+
+import json
+import math
+import sys
+from types import SimpleNamespace
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from training_fixtures import history, stopping_after, train, training_spec, with_recipe
+
+from slimline.errors import SlimlineError
+from slimline.reporting.records import read_history
+from slimline.training import tracking
+from slimline.training.stop import StoppedError
+
+
+@pytest.fixture
+def spec(digits, monkeypatch):
+    return training_spec(digits, monkeypatch)
+
+
+def scalars(folder):
+    """Names with their (step, value) pairs in TensorBoard's files."""
+    board = EventAccumulator(str(folder / "tensorboard")).Reload()
+    return {name: [(event.step, event.value) for event in board.Scalars(name)] for name in board.Tags()["scalars"]}
+
+
+def test_steps_are_logged_at_the_interval_and_the_report_passes_them_by(spec, tmp_path):
+    train(with_recipe(spec, log_every_steps=7), tmp_path / "a")
+    steps = history(tmp_path / "a", "step")
+    assert [record["step"] for record in steps] == [7, 14, 19 + 7, 19 + 14, 38 + 7, 38 + 14]
+    for record in steps:
+        assert math.isfinite(record["loss"])
+        assert record["gradient_norm"] > 0
+        assert record["learning_rate"] > 0
+        assert record["images_per_s"] > 0
+        assert 0 <= record["data_wait_share"] < 1
+        assert record["memory_mb"] > 10
+    assert len(read_history(tmp_path / "a/result/history.jsonl").epochs) == 3
+
+
+def test_step_records_are_the_same_after_a_resume(spec, tmp_path, monkeypatch):
+    spec = with_recipe(spec, log_every_steps=5)
+    train(spec, tmp_path / "a")
+    with monkeypatch.context() as patch:
+        stopping_after(patch, 23)
+        with pytest.raises(StoppedError):
+            train(spec, tmp_path / "b")
+    train(spec, tmp_path / "b")
+    for key in ("step", "loss", "gradient_norm", "learning_rate"):
+        first, second = ([record[key] for record in history(tmp_path / name, "step")] for name in "ab")
+        assert first == second
+
+
+def test_tensorboard_has_what_the_history_has_once_though_the_run_was_resumed(spec, tmp_path, monkeypatch):
+    spec = with_recipe(spec, log_every_steps=5)
+    with monkeypatch.context() as patch:
+        stopping_after(patch, 23)
+        with pytest.raises(StoppedError):
+            train(spec, tmp_path / "a")
+    train(spec, tmp_path / "a")
+    curves = scalars(tmp_path / "a")
+    for kind, key in (("step", "loss"), ("step", "gradient_norm"), ("epoch", "validation_accuracy")):
+        expected = [(record["step"], pytest.approx(record[key])) for record in history(tmp_path / "a", kind)]
+        assert curves[f"{kind}/{key}"] == expected
+    assert not any(name.endswith(("samples_digest", "/epoch")) for name in curves)
+
+
+def test_weights_and_biases_gets_the_whole_run_once_and_offline(spec, tmp_path, monkeypatch):
+    calls, logged = [], []
+    run = SimpleNamespace(log=logged.append, define_metric=lambda *args, **kwargs: None, finish=lambda: None)
+    fake = SimpleNamespace(init=lambda **options: calls.append(options) or run)
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    monkeypatch.setattr(tracking.importlib.util, "find_spec", lambda name: object())
+    train(with_recipe(spec, epochs=2, tracking={"wandb": "digits"}), tmp_path / "a")
+    (call,) = calls
+    assert (call["project"], call["mode"], call["name"]) == ("digits", "offline", "test-dense-seed7")
+    assert [entry["epoch/train_loss"] for entry in logged] == [r["train_loss"] for r in history(tmp_path / "a")]
+
+
+def test_without_the_package_nothing_is_trained(spec, tmp_path, monkeypatch):
+    monkeypatch.setattr(tracking.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SlimlineError, match="not installed"):
+        train(with_recipe(spec, tracking={"wandb": "digits"}), tmp_path / "a")
+    assert not list((tmp_path / "a").iterdir())
+
+
+def test_the_profiler_leaves_a_trace_of_the_steps_asked_for(spec, tmp_path):
+    train(with_recipe(spec, epochs=1, profile_steps=3), tmp_path / "a")
+    trace = json.loads((tmp_path / "a/profile/trace.json").read_text())
+    steps = {event["name"] for event in trace["traceEvents"] if event.get("name", "").startswith("ProfilerStep")}
+    assert steps == {"ProfilerStep#10", "ProfilerStep#11", "ProfilerStep#12"}

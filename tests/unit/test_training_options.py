@@ -1,0 +1,231 @@
+"""Options of the recipe on real digits: each does what it says, and resumes to the same bits."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from training_fixtures import history, same, stopping_after, train, training_spec, with_recipe
+
+from slimline.errors import SlimlineError
+from slimline.training.ema import WeightAverage
+from slimline.training.finite import FiniteWatch, NotFinite
+from slimline.training.loop import Trainer
+from slimline.training.optimisation import build_optimizers, clip_gradients, freeze, plainly_named, set_training
+from slimline.training.selection import is_best, is_over
+from slimline.training.stop import StoppedError
+
+
+@pytest.fixture
+def spec(digits, monkeypatch):
+    return training_spec(digits, monkeypatch)
+
+
+MIXING = {"crop_padding": 1, "random_erasing": 0.5, "cutout_px": 2, "mixup": 0.4, "cutmix": 1.0}
+OPTIONS = {
+    "muon": {"optimizer": "muon", "schedule": "one-cycle"},
+    "sgd": {"optimizer": "sgd", "gradient_clipping": 0.5, "learning_rate_scaling": "sqrt"},
+    "average": {"ema_decay": 0.9},
+    "mixing": {"augmentation": MIXING},
+    "best": {"keep": "best", "monitor": "validation-loss", "ema_decay": 0.9},
+    "groups": {"freeze": ["features.0.*"], "learning_rate_multipliers": {"features.*": 0.1}},
+}
+
+
+@pytest.mark.parametrize("changes", OPTIONS.values(), ids=OPTIONS)
+def test_each_option_learns_and_resumes_to_the_same_bits(spec, tmp_path, monkeypatch, changes):
+    spec = with_recipe(spec, **changes)
+    unbroken = train(spec, tmp_path / "a")
+    with monkeypatch.context() as patch:
+        stopping_after(patch, 30)
+        with pytest.raises(StoppedError):
+            train(spec, tmp_path / "b")
+    assert same(unbroken, train(spec, tmp_path / "b"))
+    losses = [record["train_loss"] for record in history(tmp_path / "a")]
+    assert losses[-1] < losses[0]
+
+
+def test_fp16_scales_the_loss_and_resumes_to_the_same_bits(spec, tmp_path, monkeypatch):
+    spec = replace(spec, allocation=replace(spec.allocation, precision="fp16"))
+    unbroken = train(spec, tmp_path / "a")
+    with monkeypatch.context() as patch:
+        stopping_after(patch, 25)
+        with pytest.raises(StoppedError):
+            train(spec, tmp_path / "b")
+    assert same(unbroken, train(spec, tmp_path / "b"))
+    assert history(tmp_path / "a")[-1]["validation_accuracy"] > 0.6
+
+
+def test_a_step_that_overflows_in_fp16_is_left_out_and_the_scale_halved(spec, tmp_path, monkeypatch):
+    scales = []
+    original = Trainer._train_step
+
+    def step(self, *args):
+        before = {name: tensor.clone() for name, tensor in self.model.named_parameters()}
+        original(self, *args)
+        scales.append((self.precision.scaler.get_scale(), same(before, dict(self.model.named_parameters()))))
+
+    monkeypatch.setattr(Trainer, "_train_step", step)
+    monkeypatch.setattr(torch.amp.GradScaler, "__init__", _scaler_from(2.0**24, torch.amp.GradScaler.__init__))
+    one_epoch = with_recipe(spec, epochs=1)
+    train(replace(one_epoch, allocation=replace(spec.allocation, precision="fp16")), tmp_path / "a")
+    assert scales[0] == (2.0**23, True)
+    assert scales[-1][0] < 2.0**23
+    assert not scales[-1][1]
+
+
+def _scaler_from(scale, original):
+    return lambda self, *args, **kwargs: original(self, *args, init_scale=scale, **kwargs)
+
+
+def test_the_average_ships_and_is_what_was_validated(spec, tmp_path):
+    plain = train(spec, tmp_path / "a")
+    averaged = train(with_recipe(spec, ema_decay=0.9), tmp_path / "b")
+    assert not same(plain, averaged)
+    first, second = (history(tmp_path / name)[-1] for name in "ab")
+    assert first["train_loss"] == second["train_loss"], "the average takes no part in training"
+    assert first["validation_loss"] != second["validation_loss"]
+
+
+def test_the_average_follows_its_formula_and_copies_counters():
+    model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1))
+    average = WeightAverage(model, decay=0.5)
+    expected = model[0].weight.item()
+    for step in range(20):
+        with torch.no_grad():
+            model[0].weight.fill_(step)
+        model[1].num_batches_tracked += 1
+        average.update(step)
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * step
+    assert average.module[0].weight.item() == pytest.approx(expected, rel=1e-5)
+    assert average.module[1].num_batches_tracked == 20
+
+
+def test_the_best_epoch_ships_though_later_ones_are_worse(spec, tmp_path, monkeypatch):
+    states = []
+    original = Trainer._evaluate
+
+    def evaluate(self, rows):
+        original(self, rows)
+        states.append({name: tensor.clone() for name, tensor in self.model.state_dict().items()})
+        return {"validation_loss": 1.0, "validation_accuracy": [0.5, 0.9, 0.7][len(states) - 1]}
+
+    monkeypatch.setattr(Trainer, "_evaluate", evaluate)
+    assert same(train(with_recipe(spec, keep="best"), tmp_path / "a"), states[1])
+
+
+def test_training_ends_early_when_the_validation_split_says_so(spec, tmp_path):
+    early = {"patience": 1, "min_delta": 1000.0}
+    train(with_recipe(spec, early_stopping=early, monitor="validation-loss"), tmp_path / "a")
+    assert len(history(tmp_path / "a")) == 2, "the first epoch is an improvement on nothing, the second is none"
+
+
+def records(*accuracies):
+    return [{"kind": "epoch", "validation_accuracy": accuracy} for accuracy in accuracies]
+
+
+def test_patience_counts_epochs_since_the_last_improvement(spec):
+    recipe = with_recipe(spec, early_stopping={"patience": 2, "min_delta": 0.1}).recipe
+    assert not is_over([], recipe)
+    assert not is_over(records(0.5, 0.55), recipe)
+    assert is_over(records(0.5, 0.55, 0.59), recipe)
+    assert not is_over(records(0.5, 0.55, 0.65), recipe)
+    assert [is_best(records(0.5, 0.7, 0.6)[:n], recipe) for n in (1, 2, 3)] == [True, True, False]
+
+
+def test_a_passing_fault_costs_a_return_to_the_last_checkpoint_and_nothing_else(spec, tmp_path, monkeypatch):
+    unbroken = train(spec, tmp_path / "a")
+    original, done = Trainer._train_step, []
+
+    def step(self, *args):
+        if len(done) == 30:  # once: what comes back from the checkpoint is whole
+            with torch.no_grad():
+                next(iter(self.model.parameters())).fill_(math.nan)
+        original(self, *args)
+        done.append(None)
+
+    monkeypatch.setattr(Trainer, "_train_step", step)
+    assert same(unbroken, train(spec, tmp_path / "b"))
+    (record,) = history(tmp_path / "b", "rollback")
+    assert "step 11" in record["reason"]
+
+
+@pytest.mark.parametrize("bad", ["loss", "norm"])
+def test_the_first_bad_step_is_remembered(bad):
+    watch = FiniteWatch(torch.device("cpu"))
+    for step in range(6):
+        value = torch.tensor(math.inf if step in (2, 4) else 1.0)
+        fine = torch.tensor(0.5)
+        watch.note(step, *((value, fine) if bad == "loss" else (fine, value)))
+        assert (watch.found() is None) == (step < 2)
+    expected = (2, math.inf, 0.5) if bad == "loss" else (2, 0.5, math.inf)
+    assert watch.found() == NotFinite(*expected)
+
+
+def test_clipping_shortens_all_gradients_together():
+    model = nn.Linear(3, 2)
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, 2.0)
+    optimizers = [torch.optim.SGD(model.parameters(), lr=0.1)]
+    assert clip_gradients(optimizers, None).item() == pytest.approx(math.sqrt(8 * 4))
+    assert clip_gradients(optimizers, 1.0).item() == pytest.approx(math.sqrt(8 * 4))
+    assert clip_gradients(optimizers, None).item() == pytest.approx(1.0, rel=1e-4)
+
+
+def network():
+    inner = nn.Sequential()
+    inner.features = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    inner.classifier = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+    return nn.Sequential(nn.Identity(), inner)
+
+
+def test_what_is_frozen_stays_with_its_running_statistics():
+    model = network()
+    freeze(model, ["features.*"])
+    set_training(model)
+    assert [name for name, parameter in plainly_named(model).items() if parameter.requires_grad] == [
+        "classifier.0.weight", "classifier.0.bias", "classifier.1.weight", "classifier.1.bias",
+    ]  # fmt: skip
+    assert model[1].classifier[0].training
+    assert not model[1].features[1].training
+
+
+@pytest.mark.parametrize("patterns", [["layer1.*"], ["features.*", "classifer.*"]])
+def test_a_pattern_that_fits_nothing_is_a_mistake(patterns):
+    with pytest.raises(SlimlineError, match="fits nothing") as caught:
+        freeze(network(), patterns)
+    assert "features, classifier" in str(caught.value)
+
+
+def test_freezing_everything_is_a_mistake():
+    with pytest.raises(SlimlineError, match="Every parameter"):
+        freeze(network(), ["*"])
+
+
+def test_groups_have_the_first_multiplier_that_fits(spec):
+    multipliers = {"classifier.1.*": 10.0, "classifier.*": 2.0}
+    recipe = with_recipe(spec, learning_rate_multipliers=multipliers, learning_rate=0.1, weight_decay=0.3).recipe
+    model = network()
+    names = {id(parameter): name for name, parameter in plainly_named(model).items()}
+    (optimizer,) = build_optimizers(model, recipe)
+    found = {
+        names[id(parameter)]: (group["multiplier"], group["weight_decay"])
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+    assert found["features.0.weight"] == (1.0, 0.3)
+    assert found["features.1.weight"] == (1.0, 0.0)
+    assert found["classifier.0.weight"] == (2.0, 0.3)
+    assert found["classifier.1.bias"] == (10.0, 0.0)
+
+
+def test_muon_takes_hidden_matrices_and_nothing_else(spec):
+    model = network()
+    muon, adamw = build_optimizers(model, with_recipe(spec, optimizer="muon").recipe)
+    assert [id(p) for group in muon.param_groups for p in group["params"]] == [id(model[1].classifier[0].weight)]
+    assert len([p for group in adamw.param_groups for p in group["params"]]) == 7
+    only_head = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2, 2))
+    with pytest.raises(SlimlineError, match="Muon has nothing to do"):
+        build_optimizers(only_head, with_recipe(spec, optimizer="muon").recipe)
