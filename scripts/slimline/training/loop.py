@@ -160,7 +160,7 @@ class Trainer:
         log_is_due = (step + 1) % self.recipe.log_every_steps == 0
         # On a GPU the check waits for the step to end: only where something else does so too.
         checks = log_is_due or self.world.device.type == "cpu" or step + 1 == self.steps_per_epoch
-        found = checks and self.watch.found() is not None
+        found = checks and (self.watch.found() is not None or self.precision.has_collapsed)
         stop, save, bad = self.world.any(self.stop.requested, self._save_is_due(), found)
         if (save or stop) and not checks:
             (bad,) = self.world.any(self.watch.found() is not None)
@@ -277,11 +277,12 @@ class Trainer:
         return StoppedError(f"stopped at epoch {self.progress.epoch}, step {self.progress.step}", self.stop.number)
 
     def _not_finite(self, epoch: int) -> NotFiniteError:
-        """The error for the first bad step; the ranks that did not see it themselves say so."""
+        """The error for the first bad step, where this rank has seen it."""
         first = self.watch.found()
         name = f"{self.spec.variant}, seed {self.spec.seed}, epoch {epoch}"
         if first is None:
-            return NotFiniteError(name, "found by another rank", [])
+            overflow = "gradients that overflow fp16 at every step"
+            return NotFiniteError(name, overflow if self.precision.has_collapsed else "found by another rank", [])
         order = epoch_order(self.train_rows, self.spec.seed, epoch)
         samples = self.data.sample_ids(share(order, self.steps_per_epoch, first.step))
         found = f"loss {first.loss:g}, norm of the gradients {first.gradient_norm:g}"
