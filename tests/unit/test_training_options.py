@@ -13,6 +13,7 @@ from slimline.training.ema import WeightAverage
 from slimline.training.finite import FiniteWatch, NotFinite
 from slimline.training.loop import Trainer
 from slimline.training.optimisation import build_optimizers, clip_gradients, freeze, plainly_named, set_training
+from slimline.training.precision import Precision
 from slimline.training.selection import is_best, is_over
 from slimline.training.stop import StoppedError
 
@@ -73,6 +74,18 @@ def test_a_step_that_overflows_in_fp16_is_left_out_and_the_scale_halved(spec, tm
     assert scales[0] == (2.0**23, True)
     assert scales[-1][0] < 2.0**23
     assert not scales[-1][1]
+
+
+def test_gradients_that_overflow_at_every_step_are_no_silent_standstill(spec, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.amp.GradScaler, "__init__", _scaler_from(2.0**-8, torch.amp.GradScaler.__init__))
+
+    def overflowing(self, loss):
+        torch.autograd.backward(self.scaler.scale(loss) * math.inf)
+
+    monkeypatch.setattr(Precision, "backward", overflowing)
+    with pytest.raises(SlimlineError, match="not a finite number") as caught:
+        train(replace(spec, allocation=replace(spec.allocation, precision="fp16")), tmp_path / "a")
+    assert "overflow fp16 at every step" in str(caught.value)
 
 
 def _scaler_from(scale, original):

@@ -83,8 +83,8 @@ class World:
     def copy_from_main(self, tensors: Iterable[Tensor]) -> None:
         """Gives the tensors the values that they have on the first of the ranks with different images."""
         if self.size > 1:
-            group = self.image_group or dist.group.WORLD
-            source = dist.get_global_rank(group, 0)
+            group = self.image_group
+            source = 0 if group is None else dist.get_global_rank(group, 0)
             for tensor in tensors:
                 dist.broadcast(tensor, src=source, group=group)
 

@@ -96,11 +96,14 @@ def _diverged(error: NotFiniteError, folder: Path, world: World) -> SlimlineErro
     file = folder / NOT_FINITE_FILE
     if world.is_main:
         write_json(file, {"where": error.where, "found": error.found, "sample_ids": error.sample_ids})
+    images = f" on the images of this step: {', '.join(error.sample_ids[:3])}, … (all in {file})"
+    if not error.sample_ids:
+        images = ""
     return SlimlineError(
         "The training loss or its gradient is not a finite number any more.",
         where=error.where,
         got=f"{error.found}; twice, with a return to the last checkpoint between",
-        expected=f"finite numbers on the images of this step: {', '.join(error.sample_ids[:3])}, … (all in {file})",
+        expected=f"finite numbers{images}",
         next_step="lower train.learning_rate, raise train.warmup, or set train.gradient_clipping: 1.0",
     )
 

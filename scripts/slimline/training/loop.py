@@ -168,10 +168,8 @@ class Trainer:
         log_is_due = (step + 1) % self.recipe.log_every_steps == 0
         # On a GPU the check waits for the step to end: only where something else does so too.
         checks = log_is_due or self.world.device.type == "cpu" or step + 1 == self.steps_per_epoch
-        found = checks and self.watch.found() is not None
-        stop, announced, due, bad = self.world.any(
-            self.stop.requested, self.stop.announced, self._save_is_due(), found
-        )
+        found = checks and (self.watch.found() is not None or self.precision.has_collapsed)
+        stop, announced, due, bad = self.world.any(self.stop.requested, self.stop.announced, self._save_is_due(), found)
         if (due or stop) and not checks:
             (bad,) = self.world.any(self.watch.found() is not None)
         if bad:
@@ -276,11 +274,12 @@ class Trainer:
             raise StoppedError(where, announced=announced, saved=True)
 
     def _not_finite(self, epoch: int) -> NotFiniteError:
-        """The error for the first bad step; the ranks that did not see it themselves say so."""
+        """The error for the first bad step, where this rank has seen it."""
         first = self.watch.found()
         name = f"{self.spec.variant}, seed {self.spec.seed}, epoch {epoch}"
         if first is None:
-            return NotFiniteError(name, "found by another rank", [])
+            overflow = "gradients that overflow fp16 at every step"
+            return NotFiniteError(name, overflow if self.precision.has_collapsed else "found by another rank", [])
         order = epoch_order(self.train_rows, self.spec.seed, epoch)
         samples = self.data.sample_ids(share(order, self.steps_per_epoch, first.step))
         found = f"loss {first.loss:g}, norm of the gradients {first.gradient_norm:g}"

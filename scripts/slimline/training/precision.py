@@ -10,6 +10,9 @@ from torch import Tensor
 
 DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
+# Losses are scaled up, from 2^16 on; a healthy run does not come near this.
+SMALLEST_SCALE = 2.0**-10
+
 
 class Precision:
     """How a model computes on a device (Micikevicius et al., 2018).
@@ -43,6 +46,11 @@ class Precision:
         for optimizer in optimizers:
             self.scaler.step(optimizer)
         self.scaler.update()
+
+    @property
+    def has_collapsed(self) -> bool:
+        """Whether gradients have overflowed so often that the scale is next to nothing: no step is taken any more."""
+        return self.scaler.is_enabled() and self.scaler.get_scale() < SMALLEST_SCALE
 
     def state(self) -> dict[str, Any]:
         """State for a checkpoint, as plain values; empty without a scaler."""
