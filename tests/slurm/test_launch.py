@@ -57,7 +57,7 @@ def rules_of(place):
 
 
 def test_a_killed_snakemake_is_joined_by_the_next(workplace):
-    place = workplace(epochs=120)
+    place = workplace("killed", epochs=120)
     first = place.start()
     place.wait_until_training()
     job = place.job_id
@@ -113,7 +113,7 @@ def test_interrupted_while_it_waits_in_the_queue_the_job_is_cancelled(workplace,
 
 
 def test_two_snakemakes_at_once_submit_one_job(workplace):
-    place = workplace()
+    place = workplace("twice")
     place.prepare()
     both = [place.start(), place.start("--nolock")]
     assert [process.wait(timeout=300) for process in both] == [0, 0], place.output
@@ -150,17 +150,17 @@ def test_a_job_that_is_submitted_while_the_controller_is_away_waits_for_it(workp
 def test_too_little_memory_is_raised(workplace):
     place = workplace()
     place.prepare()
-    change_plan(place, memory_mb=400)
+    change_plan(place, memory_mb=200)
     place.clone.snakemake(*place.arguments())
     attempts = place.receipt()["attempts"]
     assert states(place.receipt())[0] == "OUT_OF_MEMORY"
     assert states(place.receipt())[-1] == "COMPLETED"
     memory_mb = [attempt["memory_mb"] for attempt in attempts]
-    assert memory_mb[:2] == [400, 600]
+    assert memory_mb[:2] == [200, 300]
     assert [place.slurm.sacct(attempt["job_id"], "reqmem")[0][0] for attempt in attempts] == [
         f"{mb}M" for mb in memory_mb
     ]
-    assert "it ran out of memory with 400 MB per node; it goes on with 600 MB" in place.log
+    assert "it ran out of memory with 200 MB per node; it goes on with 300 MB" in place.log
 
 
 def test_a_short_time_limit_is_followed_by_one_for_the_rest(workplace):

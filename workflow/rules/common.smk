@@ -95,6 +95,13 @@ def trained_model(variant):
     return distil.model if distil else EXPERIMENT.model
 
 
+def machine_cores():
+    """Cores of the machine that a rule runs on: of a node, where rules are sent to a cluster."""
+    on_cluster = workflow.resource_settings.nodes is not None
+    cores_here = None if on_cluster else workflow.resource_settings.cores
+    return cores_here or CLUSTER.cpus_per_node
+
+
 def training_threads(wildcards):
     """Cores a training job takes from this machine; on a cluster its rule only waits."""
     return 1 if CLUSTER.executor == "slurm" else CLUSTER.cpus_per_task * EXPERIMENT.train.ranks

@@ -36,7 +36,7 @@ rule latency:
         f"{BENCHMARKS}/latency/{{variant}}-seed-{{seed}}.tsv"
     conda:
         "../../environment.yml"
-    threads: workflow.resource_settings.cores or CLUSTER.cpus_per_node
+    threads: machine_cores()
     resources:
         mem_mb=2000,
         runtime=60,
