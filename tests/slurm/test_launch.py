@@ -158,7 +158,7 @@ def test_too_little_memory_is_raised(workplace):
     memory_mb = [attempt["memory_mb"] for attempt in attempts]
     assert memory_mb[:2] == [200, 300]
     assert [place.slurm.sacct(attempt["job_id"], "reqmem")[0][0] for attempt in attempts] == [
-        f"{mb}M" for mb in memory_mb
+        f"{2 * mb}M" for mb in memory_mb
     ]
     assert "it ran out of memory with 200 MB per node; it goes on with 300 MB" in place.log
 
