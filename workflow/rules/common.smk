@@ -96,7 +96,7 @@ def trained_model(variant):
 
 
 def machine_cores():
-    """Cores of the machine that a rule runs on: of a node, where rules are sent to a cluster."""
+    """Cores where a rule runs, which are those of a node if rules are sent to a cluster."""
     on_cluster = workflow.resource_settings.nodes is not None
     cores_here = None if on_cluster else workflow.resource_settings.cores
     return cores_here or CLUSTER.cpus_per_node
