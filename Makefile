@@ -25,7 +25,9 @@ help: ## list the targets
 run: $(READY) ## run the experiment (CONFIG=config/other.yaml, CORES=4) and print verdict and report
 	@$(BIN)/snakemake --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG))
 
-test: $(READY_TO_TEST) check pipeline slurm ## lint, format, types and the whole test suite
+test: $(READY_TO_TEST) check ## lint, format, types and the whole test suite
+	@# Tests on Slurm wait much of their time, so the others run beside them.
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line pipeline slurm
 
 check: lint types unit ## the fast part: lint, format, types, unit tests
 
