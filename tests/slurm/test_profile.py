@@ -16,12 +16,15 @@ CONFIG = TINY | {"train": TINY["train"] | {"epochs": 2, "ranks": RANKS}}
 # Nothing here lasts as long as Snakemake would wait before it asks.
 PROFILE = ("--profile", "slurm", "--slurm-init-seconds-before-status-checks", 2)
 TRAINED = ("dense", "pruned")
+SITE = {"account": "local", "partition": "urgent"}
 
 
 @pytest.fixture(scope="module")
 def on_slurm(slurm, tmp_path_factory):
     """A fresh clone in which the chain has run on the cluster."""
     clone = clone_into(tmp_path_factory.mktemp("on-slurm") / "clone")
+    site = clone.folder / "config/clusters/slurm.yaml"
+    site.write_text(yaml.safe_dump(yaml.safe_load(site.read_text()) | SITE))
     output = clone.snakemake(*PROFILE, *clone.write_config("tiny", **CONFIG)).stdout
     (clone.folder / "output.txt").write_text(output)
     return clone
@@ -71,6 +74,14 @@ def test_a_training_job_gets_what_was_planned(slurm, on_slurm, variant):
 def test_the_ranks_ran_on_two_nodes(on_slurm):
     (log,) = on_slurm.folder.glob(f".slimline/jobs/tiny-dense-seed0-*/submitit/*_{RANKS - 1}_log.out")
     assert "node=1(2), global_rank=3(4)" in log.read_text()
+
+
+def test_all_jobs_go_where_the_cluster_file_says(slurm, on_slurm):
+    form = ["--noheader", "--parsable2", "--allocations", "--format=jobname,account,partition"]
+    jobs = [line.split("|") for line in slurm.command("sacct", *form).splitlines()]
+    ours = [job for job in jobs if job[0].startswith(("slimline_", "tiny-"))]
+    assert len(ours) > len(TRAINED)
+    assert {tuple(job[1:]) for job in ours} == {("local", "urgent")}
 
 
 def test_other_rules_are_jobs_with_the_resources_of_their_rule(slurm, on_slurm):

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from snakemake.resources import Resource
 from snakemake_logger_plugin_slimline.command_line import one_screen, options
 from snakemake_logger_plugin_slimline.words import count
 
@@ -30,6 +31,23 @@ SEEDS = EXPERIMENT.train.seeds
 PAIRS = [(variant, seed) for variant in EXPERIMENT.variant_names for seed in SEEDS]
 TRAINED = [variant for variant in EXPERIMENT.variant_names if EXPERIMENT.step(variant) != "quantize"]
 TRAINING_PAIRS = [(variant, seed) for variant in TRAINED for seed in SEEDS]
+
+ON_CLUSTER = workflow.resource_settings.nodes is not None  # rules are sent to a cluster
+
+
+def send_jobs_where_training_goes():
+    """Account, partition and the like of the cluster file hold for all rules, unless the profile says otherwise."""
+    defaults = workflow.resource_settings.default_resources
+    site = {"slurm_account": CLUSTER.account, "slurm_partition": CLUSTER.partition}
+    site |= {"qos": CLUSTER.qos, "constraint": CLUSTER.constraint}
+    for name, value in site.items():
+        if value is not None and name not in defaults:
+            # As an expression, quoted: so it is handed on to Snakemake in the job.
+            defaults[name] = Resource.from_cli_expression(name, repr(value), with_threads_arg=True)
+
+
+if ON_CLUSTER:
+    send_jobs_where_training_goes()
 
 DATA = f"data/{dataset_id(EXPERIMENT.dataset)}"
 PREPARED = f"{DATA}/{prepared_id(EXPERIMENT.dataset)}"
@@ -97,8 +115,7 @@ def trained_model(variant):
 
 def machine_cores():
     """Cores where a rule runs, which are those of a node if rules are sent to a cluster."""
-    on_cluster = workflow.resource_settings.nodes is not None
-    cores_here = None if on_cluster else workflow.resource_settings.cores
+    cores_here = None if ON_CLUSTER else workflow.resource_settings.cores
     return cores_here or CLUSTER.cpus_per_node
 
 
