@@ -116,6 +116,4 @@ def _describe_rank(environment: submitit.JobEnvironment, rendezvous: str | None)
         RANK=str(environment.global_rank),
         LOCAL_RANK=str(environment.local_rank),
         WORLD_SIZE=str(environment.num_tasks),
-        # cuBLAS repeats its results only with a fixed workspace.
-        CUBLAS_WORKSPACE_CONFIG=":4096:8",
     )

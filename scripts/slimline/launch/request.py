@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimline.code_hash import entry_point_hash
 from slimline.config.cluster import ClusterConfig
@@ -13,7 +13,27 @@ from slimline.config.train import TrainConfig
 from slimline.config.variants import DistilConfig, PruneConfig
 from slimline.files import read_json, sha256_file
 from slimline.launch.run import TrainingOutputs, launch
+from slimline.rule import run_rule
 from slimline.training.spec import Allocation, TrainingSpec
+
+if TYPE_CHECKING:
+    from snakemake.script import Snakemake
+
+
+def run_training_rule(entry: str, snakemake: Snakemake) -> None:
+    """Runs a rule that has a training job done; all such rules differ in what runs in the job alone.
+
+    Args:
+        entry: what runs in the job, as `module:function`.
+        snakemake: the rule's values: wildcards `variant` and `seed`, and what `launch_training` reads by name.
+    """
+    variant, seed = snakemake.wildcards.variant, int(snakemake.wildcards.seed)
+    values = (dict(named.items()) for named in (snakemake.input, snakemake.output, snakemake.params))
+    run_rule(
+        lambda: launch_training(entry, variant, seed, *values),
+        rule=f"{snakemake.rule} (variant {variant}, seed {seed})",
+        log_file=Path(snakemake.log[0]),
+    )
 
 
 def launch_training(

@@ -54,7 +54,7 @@ def run_training(spec: TrainingSpec, folder: Path, prepare: Preparation) -> None
     with joined(spec.allocation) as world:
         torch.use_deterministic_algorithms(spec.recipe.deterministic, warn_only=True)
         torch.backends.cudnn.benchmark = not spec.recipe.deterministic
-        stop = StopRequest().install()
+        stop = StopRequest()
         started_s = time.monotonic()
         try:
             trainer, architecture = _trained(spec, folder, prepare, world, stop)
@@ -88,6 +88,7 @@ def _trained(
     trainer = Trainer(model, spec, loss_sum, world, folder, stop)
     if rolled_back_from is not None:
         trainer.history.add({"kind": "rollback", "epoch": trainer.progress.epoch, "reason": str(rolled_back_from)})
+    stop.install()  # until here a signal ends the process at once: there was nothing to save
     trainer.fit()
     return trainer, architecture
 
