@@ -36,6 +36,10 @@ class ClusterConfig(Config):
     checkpoint_interval_s: Annotated[float, Field(gt=0)] = Field(
         default=30.0, description="Seconds of training between two checkpoints: the most that a killed job loses."
     )
+    checkpoint_mode: Literal["sync", "async"] = Field(
+        default="sync",
+        description="`async`: training goes on while a copy of the state in host memory is written.",
+    )
     stall_timeout_s: Annotated[int, Field(ge=10)] = Field(
         default=300,
         description="A Slurm job that runs but has made no step for so many seconds is taken to be stuck, and "

@@ -139,7 +139,7 @@ class Launch:
         for stale in (*self.folder.glob(FAILURE_PATTERN), self.folder / HEARTBEAT_FILE, self.folder / LEFT_FILE):
             stale.unlink(missing_ok=True)
         self.spec.write(self.folder)
-        RunSettings(self.cluster.checkpoint_interval_s).write(self.folder)
+        RunSettings(self.cluster.checkpoint_interval_s, self.cluster.checkpoint_mode).write(self.folder)
         after = tried[-1].job_id if tried and tried[-1].state == STALLED else None
         self.receipt.intend(self.resources)
         try:
