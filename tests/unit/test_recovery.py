@@ -21,7 +21,9 @@ def decision(*attempts, asked=ASKED, remaining_s=None):
     return decide(attempts, asked, CLUSTER, remaining_s)
 
 
-@pytest.mark.parametrize("state", ["FAILED", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "LOST", "STALLED", "COMPLETED"])
+@pytest.mark.parametrize(
+    "state", ["FAILED", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "LOST", "STALLED", "STOPPED", "COMPLETED"]
+)
 def test_what_was_lost_is_tried_again_with_the_same(state):
     assert decision(attempt(state)).resources == ASKED
 

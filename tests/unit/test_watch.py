@@ -49,7 +49,7 @@ def fail(folder, rank, kind, at_s):
 
 def test_a_result_is_the_end_whatever_the_queue_says(tmp_path):
     (tmp_path / "result").mkdir()
-    assert follow(tmp_path, None).state == JobState("COMPLETED")
+    assert follow(tmp_path, None).has_result
 
 
 @pytest.mark.parametrize("state", ["FAILED", "NODE_FAIL", "PREEMPTED", "TIMEOUT", "OUT_OF_MEMORY", "LOST", "CANCELLED"])
@@ -117,11 +117,15 @@ def test_complaints_of_peers_do_not_end_a_job_that_the_queue_still_has(tmp_path)
     )
 
 
-@pytest.mark.parametrize(("at_limit", "state"), [(True, "TIMEOUT"), (False, "COMPLETED")])
+@pytest.mark.parametrize(("at_limit", "state"), [(True, "TIMEOUT"), (False, "STOPPED")])
 def test_a_job_that_left_as_it_was_asked_to_says_why(tmp_path, at_limit, state):
     write_json(tmp_path / LEFT_FILE, {"at_time_limit": at_limit})
+    assert follow(tmp_path, JobState("COMPLETED")).state.state == state
+
+
+def test_a_job_that_ends_well_without_a_result_has_none(tmp_path):
     ending = follow(tmp_path, JobState("COMPLETED"))
-    assert (ending.state.state, ending.stopped) == (state, True)
+    assert (ending.state.state, ending.has_result) == ("COMPLETED", False)
 
 
 def test_a_cancelled_job_is_cancelled_though_it_left_in_order(tmp_path):

@@ -111,7 +111,7 @@ class Launch:
             ending = self._follow(job_id)
             if ending.state.is_held:
                 raise held_screen(self.spec, job_id, ending.state, self.watch.owner.command)
-            if ending.state.state == COMPLETED and not ending.stopped:
+            if ending.has_result:
                 self._end(ending.state)
                 self.backend.settle(job_id)
                 return

@@ -13,12 +13,13 @@ FAILED = "FAILED"
 CANCELLED = "CANCELLED"
 TIMEOUT = "TIMEOUT"
 OUT_OF_MEMORY = "OUT_OF_MEMORY"
-# Ours: no command of Slurm's knows the job any more; a rank has not moved for too long.
+# Ours: no command of Slurm's knows the job any more; it has not moved for too long; it left as it was asked to.
 LOST = "LOST"
 STALLED = "STALLED"
+STOPPED = "STOPPED"
 
 ENDED = frozenset(
-    {COMPLETED, FAILED, CANCELLED, TIMEOUT, OUT_OF_MEMORY, LOST, STALLED}
+    {COMPLETED, FAILED, CANCELLED, TIMEOUT, OUT_OF_MEMORY, LOST, STALLED, STOPPED}
     | {"BOOT_FAIL", "DEADLINE", "NODE_FAIL", "PREEMPTED", "REVOKED"}
 )
 # Why Slurm keeps a job back that it will never start unless somebody changes the job or a limit.
@@ -36,7 +37,7 @@ class JobState:
     """How a job stands.
 
     Args:
-        state: one of Slurm's job states, or LOST or STALLED.
+        state: one of Slurm's job states, or LOST, STALLED or STOPPED.
         reason: why it waits or ended, as Slurm says it.
         exit_code: as Slurm says it; empty where it does not.
     """

@@ -25,6 +25,7 @@ from slimline.launch.states import (
     PENDING,
     RUNNING,
     STALLED,
+    STOPPED,
     SUSPENDED,
     TIMEOUT,
     JobState,
@@ -57,15 +58,15 @@ class Ending:
     """How an attempt ended.
 
     Args:
-        state: COMPLETED means that the result is there, unless `stopped`.
+        state: how the job stands now.
+        has_result: whether the result is there.
         failure: what the rank that failed first has left, if one did.
-        stopped: whether it stopped as it was asked to, with a checkpoint and without a result.
         remaining_s: training time left by its last heartbeat, None without one.
     """
 
     state: JobState
+    has_result: bool = False
     failure: dict[str, Any] | None = None
-    stopped: bool = False
     remaining_s: float | None = None
 
 
@@ -107,7 +108,7 @@ class Watch:
 
     def _look(self, job_id: str) -> Ending | None:
         if (self.folder / RESULT_FOLDER).exists():
-            return Ending(JobState(COMPLETED))
+            return Ending(JobState(COMPLETED), has_result=True)
         failure = self._failure()
         if failure is not None and failure["kind"] != "peer":
             return self._ending(JobState(FAILED, exit_code="1"), failure)
@@ -127,9 +128,7 @@ class Watch:
         left = self.folder / LEFT_FILE
         if left.exists() and state.state not in (CANCELLED, OUT_OF_MEMORY):
             at_limit = read_json(left)["at_time_limit"]
-            return self._ending(
-                JobState(TIMEOUT if at_limit else COMPLETED, "stopped when it was asked to"), None, True
-            )
+            return self._ending(JobState(TIMEOUT if at_limit else STOPPED, "it left when it was asked to"))
         delays = RESULT_DELAY_S if state.state == COMPLETED else FAILURE_DELAY_S
         if now_s - self._ended_s < delays[self.cluster.executor]:
             return None
@@ -155,8 +154,8 @@ class Watch:
             return self._ending(JobState(STALLED, f"no step within {patience_s:.0f} s"))
         return None
 
-    def _ending(self, state: JobState, failure: dict[str, Any] | None = None, stopped: bool = False) -> Ending:
-        return Ending(state, failure, stopped, self._beat.get("eta_s"))
+    def _ending(self, state: JobState, failure: dict[str, Any] | None = None) -> Ending:
+        return Ending(state, failure=failure, remaining_s=self._beat.get("eta_s"))
 
     def _failure(self) -> dict[str, Any] | None:
         """What the rank that failed first has left; errors that follow from another rank's end count last."""
