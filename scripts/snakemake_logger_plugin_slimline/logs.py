@@ -10,7 +10,8 @@ import re
 from pathlib import Path
 
 RECORD = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (?P<level>[A-Z]+) (?P<message>.*)$", re.MULTILINE)
-PROGRESS = re.compile(r"\d of \d")
+# How far it is, or how its job stands in the queue.
+PROGRESS = re.compile(r"\d of \d|\bjob \S+ is [A-Z]")
 TRACEBACK = "Traceback (most recent call last):"
 STATUS_BYTES = 4096
 TAIL_BYTES = 1 << 16
@@ -24,7 +25,7 @@ def tail(file: Path, lines: int | None) -> list[str]:
 
 
 def last_progress(file: Path) -> str:
-    """The last message that says how much of something is done; empty where there is none."""
+    """The last message that says how much is done, or what is waited for; empty where there is none."""
     messages = [match["message"] for match in RECORD.finditer(_end(file, STATUS_BYTES))]
     return next((message for message in reversed(messages) if PROGRESS.search(message)), "")
 

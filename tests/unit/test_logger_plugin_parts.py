@@ -136,6 +136,9 @@ def test_progress_is_the_last_line_that_counts(tmp_path):
     log = tmp_path / "rule.log"
     log.write_text("2026-01-02 03:04:05,678 INFO epoch 3 of 40\n2026-01-02 03:04:06,678 INFO saved\nepoch 4 of 40\n")
     assert last_progress(log) == "epoch 3 of 40"
+    with log.open("a") as file:
+        file.write("2026-01-01 10:00:09,000 INFO dense seed 0: job 7 is PENDING, Resources\n")
+    assert last_progress(log) == "dense seed 0: job 7 is PENDING, Resources"
     assert last_progress(tmp_path / "no.log") == ""
 
 
