@@ -65,10 +65,12 @@ def kill_a_node(place, random):
 
 
 def shorten_the_time(place, random):
-    """The time limit comes down to the next full minute."""
+    """The time limit comes down to the next full minute; the job goes before it, and another one goes on."""
+    job = place.job_id
     elapsed = place.slurm.command("squeue", "--noheader", f"--jobs={place.job_id}", "--format=%M").strip()
     minutes = int(elapsed.split(":")[-2]) + 1
-    place.slurm.command("scontrol", "update", f"jobid={place.job_id}", f"timelimit={minutes}")
+    place.slurm.command("scontrol", "update", f"jobid={job}", f"timelimit={minutes}")
+    until(lambda: place.job_id != job, 120, lambda: place.log[-2000:])
 
 
 def kill_all_ranks(place, random):
@@ -95,6 +97,7 @@ def test_twenty_faults_change_nothing_but_the_time(unbroken, slurm, clean, tmp_p
         fault(place, chance)
     until(lambda: process.poll() is not None, 300, lambda: place.log[-3000:])
     assert process.returncode == 0, place.output
+    assert "TIMEOUT" in [attempt["state"] for attempt in place.receipt()["attempts"]]
     assert place.weights() == unbroken.weights()
     assert_every_sample_was_seen_once(place)
     assert_the_same_history(place.history(), unbroken.history())
