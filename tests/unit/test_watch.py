@@ -95,6 +95,25 @@ def test_a_running_job_without_a_step_is_stuck(tmp_path, monkeypatch):
     assert ending.remaining_s == 42.0
 
 
+def test_a_queue_that_answers_late_makes_no_job_stuck(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+
+    class Slow(Script):
+        def look(self, job_id):
+            # One long wait for an answer, during which the job makes steps; then short ones without a new step.
+            if len(self.states) == 4:
+                clock[0] += 60.0
+                write_json(tmp_path / "heartbeat.json", BEAT | {"step": 4})
+            clock[0] += 0.5
+            return super().look(job_id)
+
+    write_json(tmp_path / "heartbeat.json", BEAT)
+    running = JobState("RUNNING")
+    watch = Watch(tmp_path, Slow(running, running, running, running, JobState("FAILED")), CLUSTER, "dense seed 0")
+    assert watch.follow("7").state.state == "FAILED"
+
+
 def test_a_job_that_starts_gets_more_patience(tmp_path, monkeypatch):
     clock = iter(range(0, 10_000, 5))
     monkeypatch.setattr(module.time, "monotonic", lambda: float(next(clock)))

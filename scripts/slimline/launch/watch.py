@@ -112,7 +112,9 @@ class Watch:
         failure = self._failure()
         if failure is not None and failure["kind"] != "peer":
             return self._ending(JobState(FAILED, exit_code="1"), failure)
-        now_s, state = time.monotonic(), self.backend.look(job_id) or self._state
+        state = self.backend.look(job_id) or self._state
+        # After the look, which lasts as long as a controller that is away lets its askers wait.
+        now_s = time.monotonic()
         self._read_heartbeat(now_s)
         if str(state) != str(self._state):
             log.info("%s: job %s is %s", self.title, job_id, state)
