@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import time
 from datetime import datetime, timedelta
 
 import psutil
@@ -122,10 +123,19 @@ def test_two_snakemakes_at_once_submit_one_job(workplace):
     assert states(place.receipt()) == ["COMPLETED"]
 
 
+def wait_until_saved(slurm, job):
+    """Returns when the controller has a job's state on disk: it writes some seconds late, and forgets the rest."""
+    before_s = time.time()
+    slurm.command("scontrol", "update", f"jobid={job}", "comment=seen")
+    state = slurm.folder.state / "slurmctld/job_state"
+    until(lambda: state.stat().st_mtime > before_s, 60, lambda: f"{state} is not written")
+
+
 def test_the_controller_may_be_away_for_half_a_minute(workplace, slurm):
-    place = workplace(epochs=200)
+    place = workplace(epochs=300)
     process = place.start()
     place.wait_until_training()
+    wait_until_saved(slurm, place.job_id)
     slurm.run("kill-controller")
     back = datetime.now() + timedelta(seconds=30)
     until(lambda: datetime.now() >= back, 60, "the clock stands still")
