@@ -34,7 +34,10 @@ def on_slurm(slurm, tmp_path_factory):
 def on_this_machine(tmp_path_factory):
     """The same with as many ranks and threads, as processes of this machine, as far as the metrics."""
     clone = clone_into(tmp_path_factory.mktemp("local") / "clone")
-    wide = {"name": "wide", "executor": "local", "cpus_per_node": 8, "cpus_per_task": 2, "memory_mb_per_node": 8000}
+    wide = {
+        "name": "wide", "executor": "local", "cpus_per_node": 8, "cpus_per_task": 2, "memory_mb_per_node": 8000,
+        "cpu_bf16": False,
+    }  # fmt: skip
     (clone.folder / "config/clusters/wide.yaml").write_text(yaml.safe_dump(wide))
     config = clone.write_config("tiny", **CONFIG, cluster="wide")
     clone.snakemake("results/tiny/metrics.csv", "--cores", 2, *config)

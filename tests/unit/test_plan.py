@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from slimline.config.cluster import ClusterConfig
 from slimline.config.train import TrainConfig
@@ -58,6 +59,21 @@ def test_gpus_choose_precision_and_layout():
     assert (plan["nodes"], plan["gpus_per_node"], plan["precision"]) == (2, 4, "bf16")
     assert choose(SIZE, recipe(), 1000, cluster())["precision"] == "fp32"
     assert choose(SIZE, recipe(precision="bf16"), 1000, cluster())["precision"] == "bf16"
+
+
+@pytest.mark.parametrize(("capability", "precision"), [("avx512_bf16", "bf16"), ("amx_bf16", "bf16"), ("avx2", "fp32")])
+def test_a_local_cpu_is_asked_for_bf16(monkeypatch, capability, precision):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {capability: True})
+    machine = {"executor": "local", "nodes": 1}
+    assert choose(SIZE, recipe(), 1000, cluster(**machine))["precision"] == precision
+    assert choose(SIZE, recipe(precision="fp32"), 1000, cluster(**machine))["precision"] == "fp32"
+    assert choose(SIZE, recipe(), 1000, cluster(**machine, cpu_bf16=False))["precision"] == "fp32"
+
+
+def test_the_cluster_file_says_whether_nodes_have_bf16(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    assert choose(SIZE, recipe(), 1000, cluster())["precision"] == "fp32"
+    assert choose(SIZE, recipe(), 1000, cluster(cpu_bf16=True))["precision"] == "bf16"
 
 
 def test_a_replica_that_does_not_fit_a_rank_is_sharded_and_the_plan_says_why():

@@ -30,6 +30,11 @@ class ClusterConfig(Config):
         description="CPU cores per rank, which fixes its number of threads: at the same number, results repeat "
         "to the bit.",
     )
+    cpu_bf16: bool | None = Field(
+        default=None,
+        description="Whether the CPUs have instructions for bf16 (AVX-512 BF16, AMX), which `precision: auto` then "
+        "uses. Where unset, a `local` machine is asked, and Slurm's nodes are taken to have none.",
+    )
     time_limit_min: Annotated[int, Field(ge=1)] = Field(
         default=1440, description="Longest time limit in minutes that the site grants."
     )

@@ -109,7 +109,8 @@ class TrainConfig(Config):
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto",
-        description="`auto`: bf16 autocast on GPUs that have it, else fp32. `fp16` scales the loss, on GPUs only.",
+        description="`auto`: bf16 autocast on GPUs, and on CPUs that have it; else fp32. `fp16` scales the loss, on "
+        "GPUs only.",
     )
     compile: Literal["never", "auto"] = Field(
         default="never", description="`auto`: the model goes through `torch.compile` on a GPU."

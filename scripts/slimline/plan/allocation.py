@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from slimline.config.cluster import ClusterConfig
 from slimline.config.train import TrainConfig
 from slimline.errors import SlimlineError
@@ -23,6 +25,8 @@ MEMORY_MARGIN = 1.2
 # What a core and a GPU reach at least on small images; a bound for the time limit, not a forecast.
 CPU_CORE_FLOPS, GPU_FLOPS = 4e9, 4e12
 TIME_MARGIN = 2.0
+# Instructions that multiply bf16; without them a CPU emulates it, slowly. By torch's names.
+BF16_CAPABILITIES = ("avx512_bf16", "amx_bf16", "sve_bf16")
 STARTUP_MIN = 5
 
 
@@ -66,7 +70,7 @@ def choose(footprint: Footprint, recipe: TrainConfig, n_samples: int, cluster: C
         "gpus_per_node": gpus_per_node,
         "micro_batch": micro_batch,
         "accumulation": math.ceil(per_rank / micro_batch),
-        "precision": _precision(recipe, gpus_per_node),
+        "precision": _precision(recipe, gpus_per_node, cluster),
         "memory_mb": _memory_mb(footprint, recipe, micro_batch, parallelism.parts) * layout.tasks_per_node,
         "time_min": _time_min(hours, cluster),
         "cost_cpu_h": round(hours * recipe.ranks * cluster.cpus_per_task, 4),
@@ -164,9 +168,9 @@ def _time_min(hours: float, cluster: ClusterConfig) -> int:
     return min(cluster.time_limit_min, STARTUP_MIN + math.ceil(TIME_MARGIN * hours * 60))
 
 
-def _precision(recipe: TrainConfig, gpus_per_node: int) -> str:
+def _precision(recipe: TrainConfig, gpus_per_node: int, cluster: ClusterConfig) -> str:
     if recipe.precision == "auto":
-        return "bf16" if gpus_per_node else "fp32"
+        return "bf16" if gpus_per_node or _cpus_have_bf16(cluster) else "fp32"
     if recipe.precision == "fp16" and not gpus_per_node:
         raise SlimlineError(
             "Training in fp16 needs a GPU.",
@@ -175,3 +179,10 @@ def _precision(recipe: TrainConfig, gpus_per_node: int) -> str:
             expected="auto, fp32 or bf16",
         )
     return recipe.precision
+
+
+def _cpus_have_bf16(cluster: ClusterConfig) -> bool:
+    if cluster.cpu_bf16 is None and cluster.executor == "local":
+        capabilities = torch.cpu.get_capabilities()
+        return any(capabilities.get(name, False) for name in BF16_CAPABILITIES)
+    return bool(cluster.cpu_bf16)
