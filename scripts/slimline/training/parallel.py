@@ -106,6 +106,8 @@ def by_mesh(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def total_norm(groups: list[list[Tensor]]) -> Tensor:
     """Norm of all gradients together, a scalar, the same on every rank; those of one group are of one mesh."""
+    if not any(isinstance(gradient, DTensor) for gradients in groups for gradient in gradients):
+        return nn.utils.get_total_norm([gradient for gradients in groups for gradient in gradients])
     norms = [nn.utils.get_total_norm(gradients) for gradients in groups if gradients]
     return nn.utils.get_total_norm([norm.full_tensor() if isinstance(norm, DTensor) else norm for norm in norms])
 
