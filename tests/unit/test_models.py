@@ -19,8 +19,9 @@ def architecture(name, channels=1, size=28, classes=10, **options):
 
 
 FAMILIES = [
-    "convnet", "resnet8", "resnet18", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0", "squeezenet1_1",
-    "shufflenet_v2_x0_5", "regnet_y_400mf", "mnasnet0_5", "googlenet", "alexnet", "vit_tiny", "vit_b_32", "swin_t",
+    "convnet", "convnet7", "resnet8", "resnet18", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0",
+    "squeezenet1_1", "shufflenet_v2_x0_5", "regnet_y_400mf", "mnasnet0_5", "googlenet", "alexnet", "vit_tiny",
+    "vit_b_32", "swin_t",
 ]  # fmt: skip
 
 
@@ -59,7 +60,7 @@ def test_macs_and_parameters_equal_the_count_by_hand():
     assert count_parameters(model) == 32 * 9 + 2 * 32 + 64 * 32 * 9 + 2 * 64 + 256 * 128 + 128 + 128 * 10 + 10
 
 
-@pytest.mark.parametrize("name", ["convnet", "resnet8", "mobilenet_v2"])
+@pytest.mark.parametrize("name", ["convnet", "convnet7", "resnet8", "mobilenet_v2"])
 def test_a_pruned_model_is_smaller_and_rebuilds_from_its_two_files(name, tmp_path):
     torch.manual_seed(0)
     shape = architecture(name)

@@ -91,7 +91,7 @@ def reference() -> str:
         "## Top level\n",
         *_sections(experiment),
         "## Names of models\n",
-        "`convnet` and `resnet8` are slimline's own. From torchvision:\n",
+        "`convnet`, `convnet7`, `resnet8` and `vit_tiny` are slimline's own. From torchvision:\n",
         f"{textwrap.fill(', '.join(sorted(TORCHVISION_MODELS)), LINE_LENGTH)}.\n",
         "## Every key with its default\n",
         f"```yaml\n{_example()}```\n",

@@ -18,16 +18,17 @@ class ModelConfig(Config):
     """An architecture by name; stem and head are adapted to the dataset."""
 
     name: ModelName = Field(
-        description="`convnet`, `resnet8`, `vit_tiny`, or a torchvision classification model by its name there "
-        "(`resnet18`)."
+        description="`convnet`, `convnet7`, `resnet8`, `vit_tiny`, or a torchvision classification model by its name "
+        "there (`resnet18`)."
     )
     width: Annotated[float, Field(gt=0.0, le=8.0)] = Field(
         default=1.0,
-        description="Factor on the number of channels, for `convnet`, `resnet8`, `vit_tiny` and the MobileNets; "
-        "torchvision's other models have no such option.",
+        description="Factor on the number of channels, for `convnet`, `convnet7`, `resnet8`, `vit_tiny` and the "
+        "MobileNets; torchvision's other models have no such option.",
     )
     dropout: Fraction = Field(
-        default=0.0, description="Dropout before the last layer, for `convnet`, `resnet8` and `vit_tiny` only."
+        default=0.0,
+        description="Dropout before the last layer, for `convnet`, `convnet7`, `resnet8` and `vit_tiny` only.",
     )
 
     weights: str | None = Field(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SMALL_MODELS = frozenset({"convnet", "resnet8", "vit_tiny"})
+SMALL_MODELS = frozenset({"convnet", "convnet7", "resnet8", "vit_tiny"})
 
 # `torchvision.models.list_models(module=torchvision.models)`; a unit test tells when torchvision has more.
 TORCHVISION_MODELS = frozenset(

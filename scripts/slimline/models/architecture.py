@@ -13,7 +13,7 @@ class Architecture:
     """A model by name with everything that its shape depends on.
 
     Args:
-        name: `convnet`, `resnet8`, `vit_tiny`, or torchvision's name.
+        name: `convnet`, `convnet7`, `resnet8`, `vit_tiny`, or torchvision's name.
         channels: input channels.
         height: image height in pixels.
         width_px: image width in pixels.

@@ -21,6 +21,7 @@ SMALL_IMAGE_PX = 64
 # Families that cannot work below some size, or only at multiples of one: (smallest, multiple) in pixels.
 SIZE_LIMITS_PX: dict[str, tuple[int, int]] = {
     "alexnet": (64, 1),
+    "convnet7": (8, 1),
     "inception_v3": (80, 1),
     "maxvit_t": (224, 224),
     "vgg": (32, 1),

@@ -56,6 +56,38 @@ class ConvNet(nn.Module):
         return logits
 
 
+class ConvNet7(nn.Module):
+    """Seven 3x3 convolutions in three stages that halve the image, in the manner of VGG (Simonyan et al., 2014).
+
+    Pooling comes before normalisation and ReLU, which then have a quarter of the values to work on, and the last
+    pooling takes maxima (as Jordan, 2024, for CIFAR-10): more accuracy for the same time.
+
+    Args as for `ConvNet`; images of at least 8 pixels.
+    """
+
+    def __init__(
+        self, channels: int, image_size: tuple[int, int], num_classes: int, width: float = 1.0, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        del image_size  # global pooling takes any
+        stem, *stages = (scaled(each, width) for each in (16, 32, 64, 128))
+        layers: list[nn.Module] = [*_conv_bn(channels, stem), nn.ReLU()]
+        for channels_in, channels_out in zip((stem, *stages), stages, strict=False):
+            conv, norm = _conv_bn(channels_in, channels_out)
+            layers += [conv, nn.MaxPool2d(2), norm, nn.ReLU(), *_conv_bn(channels_out, channels_out), nn.ReLU()]
+        self.features = nn.Sequential(*layers)
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(stages[-1], num_classes))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [n, num_classes] of images [n, channels, height, width]."""
+        logits: Tensor = self.head(self.features(images).amax((2, 3)))
+        return logits
+
+
+def _conv_bn(channels_in: int, channels_out: int) -> tuple[nn.Module, nn.Module]:
+    return nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False), nn.BatchNorm2d(channels_out)
+
+
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions beside an identity or a 1x1 projection (He et al., 2015)."""
 
@@ -110,6 +142,7 @@ class ResNet8(nn.Module):
 # (channels, image size in pixels, classes, width, dropout) -> network
 SMALL_MODELS: dict[str, Callable[[int, tuple[int, int], int, float, float], nn.Module]] = {
     "convnet": ConvNet,
+    "convnet7": ConvNet7,
     "resnet8": ResNet8,
     "vit_tiny": vit_tiny,
 }

@@ -1,0 +1,47 @@
+"""Fashion-MNIST by `config/fashion-mnist.yaml`: accuracy of what ships on the test split, and the time of its training.
+
+The data come from their site, or from the mirror in `SLIMLINE_MIRROR`. Run with `make bench`.
+"""
+
+import json
+from statistics import mean
+
+import pyarrow.parquet as pq
+import yaml
+from pipeline.clones import clone_into
+
+from slimline.files import read_json
+
+SEEDS = (0, 1, 2)
+CLUSTER = {"name": "two-cores", "executor": "local", "cpus_per_node": 2, "cpus_per_task": 2, "memory_mb_per_node": 4096}
+LEAST_ACCURACY, MOST_MINUTES = 0.93, 5.0
+
+
+def accuracy(seed_folder):
+    """Share of the test images that the exported model classifies as labelled."""
+    rows = pq.read_table(seed_folder / "predictions.parquet").to_pylist()
+    return mean(max(range(10), key=row["logits"].__getitem__) == row["label"] for row in rows)
+
+
+def test_fashion_mnist_on_two_cores(tmp_path):
+    clone = clone_into(tmp_path / "clone")
+    (clone.folder / "config/clusters/two-cores.yaml").write_text(yaml.safe_dump(CLUSTER))
+    folders = [f"results/fashion-mnist/dense/seed-{seed}" for seed in SEEDS]
+    targets = [f"{folder}/predictions.parquet" for folder in folders]
+    clone.snakemake(
+        *targets, "--cores", 2, "--configfile", "config/fashion-mnist.yaml", "--config", "cluster=two-cores"
+    )
+    seeds = [clone.folder / folder for folder in folders]
+    accuracies, minutes = (
+        [accuracy(seed) for seed in seeds],
+        [read_json(seed / "job.json")["seconds"] / 60 for seed in seeds],
+    )
+    precision = read_json(seeds[0] / "job.json")["precision"]
+    epochs = sum(json.loads(line)["kind"] == "epoch" for line in (seeds[0] / "history.jsonl").open())
+    print(
+        f"\nFashion-MNIST, {epochs} epochs in {precision} on 2 cores: test accuracy {mean(accuracies):.4f} "
+        f"({', '.join(f'{each:.4f}' for each in accuracies)}) after {mean(minutes):.1f} min "
+        f"({', '.join(f'{each:.1f}' for each in minutes)})"
+    )
+    assert mean(accuracies) >= LEAST_ACCURACY
+    assert mean(minutes) <= MOST_MINUTES
