@@ -135,6 +135,17 @@ def test_training_ends_early_when_the_validation_split_says_so(spec, tmp_path):
     assert len(history(tmp_path / "a")) == 2, "the first epoch is an improvement on nothing, the second is none"
 
 
+def test_an_early_end_is_the_same_after_a_resume(spec, tmp_path, monkeypatch):
+    early = with_recipe(spec, early_stopping={"patience": 1, "min_delta": 1000.0}, keep="best")
+    unbroken = train(early, tmp_path / "a")
+    with monkeypatch.context() as patch:
+        stopping_after(patch, 30)
+        with pytest.raises(StoppedError):
+            train(early, tmp_path / "b")
+    assert same(unbroken, train(early, tmp_path / "b"))
+    assert len(history(tmp_path / "a")) == len(history(tmp_path / "b")) == 2
+
+
 def records(*accuracies):
     return [{"kind": "epoch", "validation_accuracy": accuracy} for accuracy in accuracies]
 
