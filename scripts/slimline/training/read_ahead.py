@@ -26,7 +26,7 @@ def read_ahead(
 
     The rows of a batch are cut into one run per worker, so that a batch is there early and few wait in memory. What
     a worker does follows from its rows alone: images are the same whatever their number. An error of a worker is
-    raised where its batch would come. Closing the generator drops what no worker has begun.
+    raised where its batch would come. Closing the generator ends the workers.
 
     Args:
         data: where images come from.
