@@ -67,6 +67,22 @@ def test_a_dirty_image_folder_runs_to_the_report_when_told_what_to_drop(clone, i
         assert file in page
 
 
+def test_images_that_are_kept_as_jpeg_run_to_the_report(clone, images, tiny):
+    train = tiny["train"] | {"augmentation": {"random_resized_crop": 0.3}}
+    variants = tiny["variants"] | {"int8": {"from": "dense", "quantize": {}}}
+    config = folder_config(
+        clone, images, tiny | {"train": train, "variants": variants}, leakage="drop-train", storage="jpeg"
+    )
+    clone.snakemake("--cores", 2, *config)
+    (stats,) = clone.folder.glob("data/*/prepared-*/stats.json")
+    assert read_json(stats)["storage"] == "jpeg"
+    shards = sorted(path.name for path in (stats.parent / "shards").glob("[!.]*"))
+    assert shards == ["images-00000.jpegs", "table-00000.npy"]
+    metrics = pd.read_csv(clone.folder / "results/folder/metrics.csv").set_index("variant")
+    assert metrics.accuracy["dense"] > 0.9
+    assert abs(metrics.accuracy["int8"] - metrics.accuracy["dense"]) < 0.05
+
+
 def test_a_changed_image_folder_runs_again_and_an_unchanged_one_does_not(clone, tiny, tmp_path):
     own = tmp_path / "own"
     for split in ("train", "test"):

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from torchvision.transforms import RandomResizedCrop
+from torchvision.transforms import functional as torchvision_functional
 
 from slimline.config.train import AugmentationConfig, TrainConfig
-from slimline.data.augment import augment, erase
+from slimline.data.augment import augment, enlarged, erase, random_parts
 from slimline.data.batches import random_floats, share
 from slimline.data.mixing import mix, partners
 from slimline.data.prepared import PreparedDataset
-from slimline.training.feed import Feed, ahead
+from slimline.training.feed import Feed
 
 ROWS = np.arange(1000)
 CPU = torch.device("cpu")
@@ -43,7 +45,9 @@ def test_each_image_is_some_shift_and_mirror_image_of_itself(images):
 
 
 def test_the_change_of_an_image_does_not_depend_on_its_batch(images):
-    config = AugmentationConfig(crop_padding=1, horizontal_flip=True, random_erasing=0.5, cutout_px=2)
+    config = AugmentationConfig(
+        random_resized_crop=0.3, crop_padding=1, horizontal_flip=True, random_erasing=0.5, cutout_px=2
+    )
 
     def changed(part, rows):
         return erase(augment(part, config, 1, 2, rows), config, 1, 2, rows, (7.0, 8.0))
@@ -63,6 +67,44 @@ def test_every_shift_is_as_likely_as_another():
     moved = augment(dots, AugmentationConfig(crop_padding=1), 0, 0, ROWS).sum(0)[0, 1:4, 1:4]
     assert moved.sum() == 1000
     assert stats.chisquare(moved.flatten().numpy()).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("size", [(8, 8), (33, 33), (24, 31)])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_a_random_part_is_scaled_as_torchvision_scales_it(size, dtype):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (50, 3, *size), generator=generator).to(dtype)
+    parts = random_parts(0.08, size, 1, 2, np.arange(50))
+    result = enlarged(images, *parts)
+    for index, part in enumerate(np.stack(parts, 1).astype(int).tolist()):
+        expected = torchvision_functional.resized_crop(images[index].float(), *part, list(size), antialias=True)
+        # of 255: positions as float32 differ in their last bits
+        torch.testing.assert_close(result[index], expected, rtol=0, atol=0.01)
+
+
+def test_random_parts_are_distributed_as_those_of_torchvision():
+    torch.manual_seed(0)
+    image = torch.empty(3, 224, 224)
+    theirs = np.array([RandomResizedCrop.get_params(image, (0.08, 1.0), (3 / 4, 4 / 3)) for _ in range(4000)])
+    ours = np.stack(random_parts(0.08, (224, 224), 0, 0, np.arange(4000)), 1)
+    for values in (lambda part: part[:, 2] * part[:, 3], lambda part: part[:, 3] / part[:, 2], lambda part: part[:, 0]):
+        assert stats.ks_2samp(values(ours), values(theirs)).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(("least", "size"), [(0.05, (5, 9)), (0.99, (64, 64)), (0.5, (3, 3))])
+def test_random_parts_lie_in_the_image(least, size):
+    top, left, tall, wide = random_parts(least, size, 0, 0, ROWS)
+    assert (top >= 0).all()
+    assert (left >= 0).all()
+    assert (top + tall <= size[0]).all()
+    assert (left + wide <= size[1]).all()
+    assert min(tall.min(), wide.min()) >= 1
+    assert np.array_equal(np.stack([top, left, tall, wide]), np.rint([top, left, tall, wide]))
+
+
+def test_the_whole_image_as_part_changes_nothing(images):
+    zeros, ones = np.zeros(6), np.ones(6)
+    torch.testing.assert_close(enlarged(images, zeros, zeros, 5 * ones, 4 * ones), images, rtol=0, atol=1e-3)
 
 
 def test_erasing_sets_one_rectangle_of_the_papers_sizes_to_the_mean():
@@ -124,7 +166,7 @@ def test_floats_are_uniform():
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_mixed_batches_are_the_same_however_many_ranks_share_them(digits, ranks):
     data = PreparedDataset.open(digits)
-    config = AugmentationConfig(crop_padding=1, random_erasing=0.3, mixup=0.3, cutmix=1.0)
+    config = AugmentationConfig(random_resized_crop=0.3, crop_padding=1, random_erasing=0.3, mixup=0.3, cutmix=1.0)
     feed = Feed(data, TrainConfig(epochs=1, augmentation=config), seed=4, device=CPU)
     batch = data.rows("train")[:60]
     others = partners(batch, 4, 0)
@@ -132,23 +174,3 @@ def test_mixed_batches_are_the_same_however_many_ranks_share_them(digits, ranks)
     parts = list(feed.training(0, [(share(batch, ranks, r), share(others, ranks, r)) for r in range(ranks)]))
     assert torch.equal(torch.cat([part.images for part in parts]), whole.images)
     assert torch.equal(torch.cat([part.targets for part in parts]), whole.targets)
-
-
-def test_reading_ahead_keeps_the_order_and_reads_no_more_than_it_must():
-    started = []
-    results = ahead(lambda item: started.append(item) or item * 10, range(5))
-    assert next(results) == (0, 0)
-    assert len(started) <= 2
-    assert list(results) == [(1, 10), (2, 20), (3, 30), (4, 40)]
-
-
-def test_an_error_while_reading_ahead_reaches_the_loop():
-    with pytest.raises(ZeroDivisionError):
-        list(ahead(lambda item: 1 // item, [1, 0]))
-
-
-def test_reading_ahead_ends_with_the_loop():
-    results = ahead(lambda item: item, iter(range(1000)))
-    next(results)
-    results.close()
-    assert list(results) == []

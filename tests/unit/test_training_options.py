@@ -23,7 +23,14 @@ def spec(digits, monkeypatch):
     return training_spec(digits, monkeypatch)
 
 
-MIXING = {"crop_padding": 1, "random_erasing": 0.5, "cutout_px": 2, "mixup": 0.4, "cutmix": 1.0}
+MIXING = {
+    "random_resized_crop": 0.3,
+    "crop_padding": 1,
+    "random_erasing": 0.5,
+    "cutout_px": 2,
+    "mixup": 0.4,
+    "cutmix": 1.0,
+}
 OPTIONS = {
     "muon": {"optimizer": "muon", "schedule": "one-cycle"},
     "sgd": {"optimizer": "sgd", "gradient_clipping": 0.5, "learning_rate_scaling": "sqrt"},

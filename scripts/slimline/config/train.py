@@ -15,6 +15,11 @@ LearningRate = Annotated[float, Field(gt=0.0, le=100.0)]
 class AugmentationConfig(Config):
     """Random changes to training images, each keyed on (seed, epoch, sample)."""
 
+    random_resized_crop: Fraction = Field(
+        default=0.0,
+        description="Least share of the area: a random part of each image, between that and all of it, with sides from "
+        "3:4 to 4:3, is scaled to the image's size (Szegedy et al., 2015); 0 is off, 0.08 usual for photographs.",
+    )
     crop_padding: Annotated[int, Field(ge=0, le=64)] = Field(
         default=0, description="Shift by up to this many pixels in each direction: zero padding, then a random crop."
     )

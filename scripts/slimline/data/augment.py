@@ -16,18 +16,25 @@ from torch import Tensor
 from torch.nn import functional
 
 from slimline.config.train import AugmentationConfig
-from slimline.data.batches import Draw, Floats, Rows, random_floats, random_words
+from slimline.data.batches import Draw, Floats, Rows, random_floats, random_trials, random_words
 
 # Sizes of what random erasing takes, as in its paper: share of the image's area, and height by width.
 ERASED_AREA = (0.02, 0.33)
 ERASED_RATIO = (0.3, 1 / 0.3)
 
+# Width by height of the parts that random resized crop takes, and how often it tries to find one inside the image.
+PART_RATIO = (3 / 4, 4 / 3)
+PART_TRIALS = 10
+
 
 def augment(images: Tensor, config: AugmentationConfig, seed: int, epoch: int, rows: Rows) -> Tensor:
-    """Images [n, c, h, w] of any type, each shifted and mirrored as (seed, epoch, its row) says.
+    """Images [n, c, h, w] of any type, each cropped, shifted and mirrored as (seed, epoch, its row) says.
 
-    A shift is a window of the padded image: one indexed copy for the batch.
+    A shift is a window of the padded image: one indexed copy for the batch. A random part that is scaled up makes the
+    images floats.
     """
+    if config.random_resized_crop:
+        images = enlarged(images, *random_parts(config.random_resized_crop, images.shape[2:], seed, epoch, rows))
     padding = config.crop_padding
     if padding:
         height, width = images.shape[2:]
@@ -72,6 +79,59 @@ def erase(
         assert fill is not None
         images = torch.where(mask, fill, images)
     return images
+
+
+def random_parts(
+    least_area: float, size: Sequence[int], seed: int, epoch: int, rows: Rows
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Which part of each image is taken, as torchvision's RandomResizedCrop chooses it.
+
+    The share of the area is uniform between `least_area` and 1, the logarithm of width by height is so between 3:4
+    and 4:3. What does not fit the image is drawn again, ten times at most; then the whole image is taken.
+
+    Args:
+        least_area: least share of the image's area.
+        size: height and width of the images in pixels.
+        seed: seed of the run.
+        epoch: number of the epoch.
+        rows: the images' rows, int64 [n].
+
+    Returns:
+        Top, left, height and width [n] in whole pixels.
+    """
+    height, width = size
+    area, ratio = (random_trials(seed, epoch, rows, draw, PART_TRIALS) for draw in (Draw.PART_AREA, Draw.PART_RATIO))
+    area = height * width * (least_area + (1 - least_area) * area)
+    ratio = PART_RATIO[0] * (PART_RATIO[1] / PART_RATIO[0]) ** ratio
+    tall, wide = np.rint(np.sqrt(area / ratio)), np.rint(np.sqrt(area * ratio))
+    fits = (tall >= 1) & (wide >= 1) & (tall <= height) & (wide <= width)
+    first = fits.argmax(0), np.arange(len(rows))
+    tall, wide = np.where(fits[first], tall[first], height), np.where(fits[first], wide[first], width)
+    y, x = (random_floats(seed, epoch, rows, draw) for draw in (Draw.PART_Y, Draw.PART_X))
+    return np.floor(y * (height - tall + 1)), np.floor(x * (width - wide + 1)), tall, wide
+
+
+def enlarged(images: Tensor, top: Floats, left: Floats, tall: Floats, wide: Floats) -> Tensor:
+    """A part of each image, scaled to the image's size: float [n, c, h, w].
+
+    Bilinear. A part is never larger than the image, so that nothing shrinks: antialiasing, which averages what
+    shrinks, would change nothing. Pixels beside the part have no influence.
+
+    Args:
+        images: [n, c, h, w] of any type.
+        top: first line of each part [n].
+        left: first column of each part [n].
+        tall: lines of each part [n].
+        wide: columns of each part [n].
+    """
+    n, _, height, width = images.shape
+    axes = []
+    for start, length, size in ((top, tall, height), (left, wide, width)):
+        centres = start[:, None] + (np.arange(size) + 0.5) * (length[:, None] / size) - 0.5
+        inside = np.clip(centres, start[:, None], (start + length - 1)[:, None])
+        axes.append(_on(((2 * inside + 1) / size - 1).astype(np.float32), images))  # as grid_sample counts
+    grid = torch.stack([axes[1][:, None, :].expand(n, height, width), axes[0][:, :, None].expand(n, height, width)], -1)
+    return functional.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
 
 
 def boxes(images: Tensor, top: Floats, left: Floats, bottom: Floats, right: Floats) -> Tensor:

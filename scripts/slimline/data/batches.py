@@ -17,6 +17,9 @@ Words = npt.NDArray[np.uint64]
 Floats = npt.NDArray[np.float64]
 
 
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # SplitMix64's increment: no state that is hashed stays 0
+
+
 class Draw(IntEnum):
     """What a random number is for: one stream of them each."""
 
@@ -37,6 +40,10 @@ class Draw(IntEnum):
     MIX_KIND = 14
     MIX_Y = 15
     MIX_X = 16
+    PART_AREA = 17
+    PART_RATIO = 18
+    PART_Y = 19
+    PART_X = 20
 
 
 def mix64(words: Words) -> Words:
@@ -52,13 +59,24 @@ def random_words(seed: int, epoch: int, rows: Rows, draw: int) -> Words:
     state = np.zeros(len(rows), dtype=np.uint64)
     with np.errstate(over="ignore"):
         for part in (np.uint64(seed), np.uint64(epoch), rows.astype(np.uint64), np.uint64(draw)):
-            state = mix64(state + part + np.uint64(0x9E3779B97F4A7C15))
+            state = mix64(state + part + GOLDEN)
     return state
 
 
 def random_floats(seed: int, epoch: int, rows: Rows, draw: int) -> Floats:
     """One number per row [n], uniform in [0, 1): the upper 53 bits of its random word."""
-    return (random_words(seed, epoch, rows, draw) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return _floats(random_words(seed, epoch, rows, draw))
+
+
+def random_trials(seed: int, epoch: int, rows: Rows, draw: int, trials: int) -> Floats:
+    """Several numbers per row [trials, n], uniform in [0, 1), for what is drawn until it fits."""
+    words = random_words(seed, epoch, rows, draw)
+    with np.errstate(over="ignore"):
+        return _floats(mix64(words + np.arange(trials, dtype=np.uint64)[:, None] + GOLDEN))
+
+
+def _floats(words: Words) -> Floats:
+    return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def steps_per_epoch(n_samples: int, batch_size: int) -> int:
@@ -84,4 +102,4 @@ def samples_digest(rows: Rows) -> int:
     that they have seen every sample once.
     """
     with np.errstate(over="ignore"):
-        return int(mix64(rows.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)).sum(dtype=np.uint64))
+        return int(mix64(rows.astype(np.uint64) + GOLDEN).sum(dtype=np.uint64))

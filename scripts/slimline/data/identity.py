@@ -33,7 +33,7 @@ def dataset_id(cfg: DatasetConfig) -> str:
 
 def prepared_id(cfg: DatasetConfig) -> str:
     """Name of the prepared data's folder, which lies in the dataset's folder."""
-    choices = {
+    choices: dict[str, object] = {
         "validation": cfg.validation,
         "split_seed": cfg.split_seed,
         "corrupt": cfg.corrupt,
@@ -41,6 +41,8 @@ def prepared_id(cfg: DatasetConfig) -> str:
     }
     if cfg.name == "image-folder":
         choices |= {"image_size": options.image_size(cfg), "channels": options.channels(cfg)}
+    if cfg.storage != "auto":  # what `auto` means follows from the images
+        choices["storage"] = cfg.storage
     return f"prepared-{sha256_json(choices)[:8]}"
 
 

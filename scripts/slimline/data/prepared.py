@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
-from slimline.data.shards import open_shards
+from slimline.data.shards import DamagedImageError, Images, PixelShards, ShardsError
 from slimline.errors import SlimlineError
 from slimline.files import read_json
 
 FORMAT = 1
 
 Split = Literal["train", "validation", "test"]
+Storage = Literal["pixels", "jpeg"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
@@ -49,6 +50,7 @@ class Stats:
         class_counts: images per split and class.
         excluded: images left out.
         split_sha256: per split a digest of its samples' ids, pixels and labels in their order.
+        storage: how the images are kept; folders of before there was a choice have pixels.
     """
 
     dataset: str
@@ -66,6 +68,12 @@ class Stats:
     class_counts: dict[Split, tuple[int, ...]]
     excluded: tuple[ExcludedSample, ...]
     split_sha256: dict[Split, str]
+    storage: Storage = "pixels"
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        return self.channels, self.height, self.width
 
 
 class PreparedDataset:
@@ -77,18 +85,11 @@ class PreparedDataset:
         labels: int64 [N], the class of each row.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        stats: Stats,
-        labels: npt.NDArray[np.int64],
-        shards: list[npt.NDArray[np.uint8]],
-    ) -> None:
+    def __init__(self, folder: Path, stats: Stats, labels: npt.NDArray[np.int64], images: Images) -> None:
         self.folder = folder
         self.stats = stats
         self.labels = labels
-        self._shards = [np.asarray(shard) for shard in shards]  # a memmap as plain array: indexing it costs less
-        self._ends = np.cumsum([len(shard) for shard in shards])
+        self._images = images
 
     @classmethod
     def open(cls, folder: Path) -> PreparedDataset:
@@ -99,18 +100,16 @@ class PreparedDataset:
         """
         stats = read_stats(folder / "stats.json")
         labels = np.load(folder / "labels.npy", allow_pickle=False)
-        shards = open_shards(folder / "shards")
         n_rows = stats.n_train + stats.n_validation + stats.n_test
-        expected = [("uint8", (stats.channels, stats.height, stats.width))]
-        found = sorted({(str(shard.dtype), shard.shape[1:]) for shard in shards})
-        n_images = sum(map(len, shards))
-        if found != expected or labels.dtype != np.int64 or not n_rows == len(labels) == n_images:
-            raise _broken(
-                folder,
-                got=f"{n_images} images of {found}, {len(labels)} labels of {labels.dtype}",
-                expected=f"{n_rows} images of {expected}, as many labels of int64",
-            )
-        return cls(folder, stats, labels, shards)
+        expected = f"{n_rows} images of uint8 {stats.image_shape} as {stats.storage}, as many labels of int64"
+        try:
+            images = _open_images(folder / "shards", stats)
+        except ShardsError as error:
+            raise _broken(folder, got=str(error), expected=expected) from None
+        if labels.dtype != np.int64 or not n_rows == len(labels) == len(images):
+            got = f"{len(images)} images, {len(labels)} labels of {labels.dtype}"
+            raise _broken(folder, got=got, expected=expected)
+        return cls(folder, stats, labels, images)
 
     def __len__(self) -> int:
         """Number of rows, over all splits."""
@@ -125,7 +124,7 @@ class PreparedDataset:
         return [self._sample_ids[row] for row in rows.tolist()]
 
     def read(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-        """Images of these rows, in their order.
+        """Images of these rows, in their order; several threads may read at once.
 
         Args:
             rows: int64 [n], each from 0 to the number of rows less 1.
@@ -135,18 +134,20 @@ class PreparedDataset:
 
         Raises:
             IndexError: there is no such row.
+            SlimlineError: an image on disk is damaged.
         """
         if np.any(rows < 0):
             raise IndexError("row numbers start at 0")
-        if len(self._shards) == 1:
-            return self._shards[0][rows]
-        shard_of_row = np.searchsorted(self._ends, rows, side="right")
-        images = np.empty((len(rows), *self._shards[0].shape[1:]), np.uint8)
-        for number in np.unique(shard_of_row):
-            wanted = shard_of_row == number
-            shard = self._shards[number]
-            images[wanted] = shard[rows[wanted] - (self._ends[number] - len(shard))]
-        return images
+        try:
+            return self._images.read(rows)
+        except DamagedImageError as error:
+            raise SlimlineError(
+                "An image of the prepared data is damaged.",
+                where=f"{self._sample_ids[error.row]} (row {error.row}) in {self.folder}",
+                got=error.reason,
+                expected="the bytes that preprocess wrote",
+                next_step=f"remove the folder and run snakemake again: rm -r '{self.folder}'",
+            ) from error
 
     @cached_property
     def _splits(self) -> npt.NDArray[np.str_]:
@@ -163,6 +164,14 @@ class PreparedDataset:
         with pq.ParquetFile(self.folder / "index.parquet") as file:
             values: list[str] = file.read(columns=[name])[name].to_pylist()
         return values
+
+
+def _open_images(folder: Path, stats: Stats) -> Images:
+    if stats.storage == "pixels":
+        return PixelShards(folder, stats.image_shape)
+    from slimline.data.jpeg_shards import JpegShards  # Pillow, which reading pixels does not need
+
+    return JpegShards(folder, stats.image_shape)
 
 
 def read_stats(path: Path) -> Stats:

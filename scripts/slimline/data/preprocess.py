@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from slimline.config.dataset import DatasetConfig
+from slimline.config.dataset import AUTO_PIXELS_GIB, DatasetConfig
 from slimline.data.audit_table import AuditRow, read_audit_table
 from slimline.data.identity import dataset_id
 from slimline.data.images import Pixels, UnreadableImageError, pixel_sha256
+from slimline.data.jpeg_shards import decode_jpeg, encode_jpeg, write_jpeg_shards
 from slimline.data.moments import Moments
-from slimline.data.prepared import FORMAT, SPLITS, ExcludedSample, Split, Stats
+from slimline.data.prepared import FORMAT, SPLITS, ExcludedSample, Split, Stats, Storage
 from slimline.data.progress import map_in_order
 from slimline.data.readers import Reader, open_reader
 from slimline.data.screening import screen
@@ -26,6 +28,8 @@ from slimline.data.shards import write_shards
 from slimline.data.splits import holdout
 from slimline.errors import SlimlineError
 from slimline.files import read_json, replacing, sha256_bytes, write_json
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -78,11 +82,17 @@ def preprocess(
     rows = _index_rows(cfg, used, class_names)
     reader = open_reader(cfg, raw)
     moments = Moments(reader.shape[0])
-    write_shards(shards, _images(reader, rows, moments, threads), len(rows), reader.shape)
+    storage = _storage(cfg, len(rows), reader.shape)
+    if storage == "pixels":
+        images = _images(reader, rows, moments, threads, lambda image: (image, image))
+        write_shards(shards, images, len(rows), reader.shape)
+    else:
+        log.info("%d images of %d x %d pixels are kept as JPEG", len(rows), *reader.shape[1:])
+        write_jpeg_shards(shards, _images(reader, rows, moments, threads, _compressed))
     with replacing(labels) as temporary:
         np.save(temporary, np.array([row.label for row in rows], np.int64), allow_pickle=False)
     _write_index(index, rows)
-    content = _stats(cfg, reader.shape, class_names, rows, moments, excluded)
+    content = _stats(cfg, reader.shape, class_names, rows, moments, excluded, storage)
     write_json(stats, {"format": FORMAT, **asdict(content)})
 
 
@@ -114,22 +124,45 @@ def _digest(row: AuditRow) -> str:
     return row.sha256
 
 
-def _images(reader: Reader, rows: list[IndexRow], moments: Moments, threads: int) -> Iterator[Pixels]:
-    """Prepared images [C, H, W] of all rows; those of the training split are added to the moments."""
+def _storage(cfg: DatasetConfig, n_images: int, shape: tuple[int, int, int]) -> Storage:
+    """How `n_images` prepared images of `shape` (channels, height, width) are kept."""
+    if cfg.storage != "auto":
+        return cfg.storage
+    return "pixels" if n_images * math.prod(shape) <= AUTO_PIXELS_GIB << 30 else "jpeg"
 
-    def load(row: IndexRow) -> Pixels:
+
+def _images(
+    reader: Reader, rows: list[IndexRow], moments: Moments, threads: int, kept: Callable[[Pixels], tuple[T, Pixels]]
+) -> Iterator[T]:
+    """The images of all rows as they are written.
+
+    Args:
+        reader: the raw images.
+        rows: which.
+        moments: what training will see of the training split is added to them.
+        threads: images read at once.
+        kept: from a prepared image [C, H, W] to what is written of it and the pixels that reading gives back.
+    """
+
+    def load(row: IndexRow) -> tuple[T, Pixels]:
         try:
             pixels = reader.decode(row.sample_id)
         except UnreadableImageError as error:
             raise _changed(row, str(error)) from error
         if pixel_sha256(pixels) != row.sha256:
             raise _changed(row, "other pixels than those audited")
-        return reader.prepare(pixels)
+        return kept(reader.prepare(pixels))
 
-    for row, image in zip(rows, map_in_order(load, rows, threads=threads, what="preprocess"), strict=True):
+    loaded = map_in_order(load, rows, threads=threads, what="preprocess")
+    for row, (written, seen) in zip(rows, loaded, strict=True):
         if row.split == "train":
-            moments.add(image)
-        yield image
+            moments.add(seen)
+        yield written
+
+
+def _compressed(image: Pixels) -> tuple[bytes, Pixels]:
+    blob = encode_jpeg(image)
+    return blob, decode_jpeg(blob)
 
 
 def _changed(row: IndexRow, got: str) -> SlimlineError:
@@ -162,6 +195,7 @@ def _stats(
     rows: list[IndexRow],
     moments: Moments,
     excluded: list[ExcludedSample],
+    storage: Storage,
 ) -> Stats:
     of_split: dict[Split, list[IndexRow]] = {split: [row for row in rows if row.split == split] for split in SPLITS}
     counts = {split: Counter(row.label for row in members) for split, members in of_split.items()}
@@ -184,6 +218,7 @@ def _stats(
         },
         excluded=tuple(excluded),
         split_sha256={split: _split_sha256(members) for split, members in of_split.items()},
+        storage=storage,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 
 import torch
 from torch import nn
@@ -14,6 +15,7 @@ from slimline.training.losses import cross_entropy
 from slimline.training.precision import Precision
 
 EVALUATION_BATCH = 1024
+EVALUATION_PIXELS = 1 << 23  # of a batch: images of more than 90 x 90 come in smaller ones, which take no more memory
 
 
 @torch.no_grad()
@@ -39,12 +41,18 @@ def evaluate(
     sums = torch.zeros(2, dtype=torch.float64, device=world.device)
     mine = share(rows, world.size, world.rank)
     # As many rounds on every rank, though shares differ by one: they agree on stopping in each.
-    rounds = -(-len(rows) // (world.size * EVALUATION_BATCH))
-    for batch in feed.plain(share(mine, rounds, part) for part in range(rounds)):
-        with precision.autocast():
-            logits = model(batch.images).float()
-        loss = plain_loss(logits, batch.targets, batch.images).double()
-        sums += torch.stack([loss, (logits.argmax(1) == batch.targets).sum()])
-        between()
+    rounds = -(-len(rows) // (world.size * batch_size(feed.data.stats.height, feed.data.stats.width)))
+    with closing(feed.plain(share(mine, rounds, part) for part in range(rounds))) as batches:
+        for batch in batches:
+            with precision.autocast():
+                logits = model(batch.images).float()
+            loss = plain_loss(logits, batch.targets, batch.images).double()
+            sums += torch.stack([loss, (logits.argmax(1) == batch.targets).sum()])
+            between()
     loss_sum, correct = world.sum(sums).tolist()
     return {"validation_loss": loss_sum / len(rows), "validation_accuracy": correct / len(rows)}
+
+
+def batch_size(height: int, width: int) -> int:
+    """Images of so many pixels in a batch of one rank."""
+    return max(1, min(EVALUATION_BATCH, EVALUATION_PIXELS // (height * width)))

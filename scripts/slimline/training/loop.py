@@ -58,9 +58,10 @@ class Trainer:
         self.steps_per_epoch = steps_per_epoch(len(self.train_rows), self.recipe.batch_size)
         self.model = model.to(world.device).to(memory_format=torch.channels_last)
         freeze(self.model, self.recipe.freeze)
-        image_shape = (self.data.stats.channels, self.data.stats.height, self.data.stats.width)
         self.precision = Precision(spec.allocation.precision, world.device)
-        self.speed = Speed(self.model, image_shape, world.device, self.precision.dtype is not None, world.size)
+        self.speed = Speed(
+            self.model, self.data.stats.image_shape, world.device, self.precision.dtype is not None, world.size
+        )
         decay = self.recipe.ema_decay
         self.average = WeightAverage(self.model, decay) if decay else None  # copied while the weights are whole
         self.parallel = parallelise(self.model, world, self.recipe.sync_batch_norm)
@@ -69,7 +70,7 @@ class Trainer:
             share_weights(self.average.module, world, self.recipe.sync_batch_norm)
             self.average.follow(self.model)
         self.best: dict[str, Tensor] = {}  # weights of the best epoch, where the recipe keeps them
-        self.feed = Feed(self.data, self.recipe, spec.seed, world.device)
+        self.feed = Feed(self.data, self.recipe, spec.seed, world.device, spec.allocation.cpus_per_task)
         self.checkpoints = folder / CHECKPOINTS_FOLDER
         settings = RunSettings.read(folder)
         self.checkpoint_interval_s = settings.checkpoint_interval_s

@@ -1,0 +1,131 @@
+"""A whole epoch on a folder of JPEGs against what others train such folders with.
+
+Peers are torchvision's `references/classification/train.py`, unmodified, from the folder that `TORCHVISION_REFERENCES`
+names, and PyTorch Lightning, from the import path or the folder that `LIGHTNING_PATH` names (only its process sees
+that). All sides train torchvision's ResNet-18 in fp32 on the CPU with SGD (Nesterov), random resized crops and mirror
+images, with as many threads, and as many workers, each in a process of its own. They take turns; medians count.
+
+Two figures: the speed between the first and the last step of an epoch, without the steps that start workers and
+caches; and the time from the start of the process to the end of the first epoch, which for slimline includes download,
+audit and preprocess. Run with `make bench`.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pytest
+from PIL import Image
+
+HERE = Path(__file__).parent / "image_folder"
+ROOT = Path(__file__).parents[2]
+THREADS, REPETITIONS, CLASSES = 2, 3, 4
+# side in pixels -> batch, steps of an epoch, steps before the clock starts
+SIDES = {32: (64, 48, 8), 224: (32, 16, 4)}
+
+
+def photo(rng, side):
+    """Waves of colour with noise on coarse, middle and fine scales: compresses about as photographs do."""
+    y, x = np.mgrid[0:side, 0:side] / side
+    frequencies = rng.uniform(1, 8, (3, 2))
+    pixels = 128 + 70 * np.stack([np.sin(a * x + b * y + 6 * rng.random()) for a, b in frequencies], -1)
+    for cells, strength in ((8, 20), (max(8, side // 4), 8), (side, 3)):
+        noise = np.clip(128 + rng.normal(0, strength, (cells, cells, 1)), 0, 255).astype(np.uint8).repeat(3, 2)
+        pixels += np.asarray(Image.fromarray(noise).resize((side, side), Image.Resampling.BICUBIC)) - 128.0
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+
+
+def photo_folder(root, side, n_images):
+    """`train/<class>/` with `n_images` JPEGs, `test/<class>/` with one each, and `val`, another name of it."""
+    rng = np.random.default_rng(side)
+    for split, count in (("train", n_images), ("test", CLASSES)):
+        for number in range(count):
+            folder = root / split / f"class-{number % CLASSES}"
+            folder.mkdir(parents=True, exist_ok=True)
+            photo(rng, side).save(folder / f"{number:05d}.jpg", quality=90)
+    (root / "val").symlink_to("test")
+    return root
+
+
+@pytest.fixture(scope="module", params=SIDES, ids=lambda side: f"{side} px")
+def side(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def folder(side, tmp_path_factory):
+    batch, steps, _ = SIDES[side]
+    return photo_folder(tmp_path_factory.mktemp("photos"), side, batch * steps)
+
+
+def torchvision_side(folder, side, batch):
+    if not (place := os.environ.get("TORCHVISION_REFERENCES")):
+        pytest.skip("TORCHVISION_REFERENCES does not name torchvision's references/classification")
+    options = {
+        "data-path": folder, "model": "resnet18", "device": "cpu", "batch-size": batch, "epochs": 1,
+        "workers": THREADS, "opt": "sgd_nesterov", "lr": 0.1, "weight-decay": 1e-4, "print-freq": 1,
+        "train-crop-size": side, "val-crop-size": side, "val-resize-size": side, "output-dir": "",
+    }  # fmt: skip
+    arguments = [str(part) for key, value in options.items() for part in (f"--{key}", value)]
+    return [str(Path(place) / "train.py"), *arguments], "", "Epoch: [0]  ["
+
+
+def lightning_side(folder, side, batch):
+    place = os.environ.get("LIGHTNING_PATH", "")
+    if not place and find_spec("lightning") is None:
+        pytest.skip("lightning is not installed, and LIGHTNING_PATH names no folder that has it")
+    return [str(HERE / "lightning_side.py"), str(folder), *map(str, (side, batch, THREADS))], place, "step"
+
+
+def our_side(folder, side, batch, storage, scratch):
+    arguments = [*map(str, (folder, side, batch, THREADS)), storage, str(scratch)]
+    return [str(HERE / "our_side.py"), *arguments], f"{ROOT / 'scripts'}:{ROOT / 'tests'}", "step"
+
+
+def epoch_times_s(command, path, mark, steps, cwd):
+    """Seconds from the start of the process to the end of each step, which prints a line that begins with `mark`."""
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": str(THREADS), "CUDA_VISIBLE_DEVICES": ""}
+    started_s, times_s, lines = time.perf_counter(), [], []
+    with subprocess.Popen(
+        [sys.executable, "-u", *command],
+        cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    ) as process:  # fmt: skip
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith(mark):
+                times_s.append(time.perf_counter() - started_s)
+        process.wait()
+    assert process.returncode == 0, "".join(lines[-30:])
+    assert len(times_s) == steps, "".join(lines[-30:])
+    return times_s
+
+
+@pytest.mark.parametrize("peer", [torchvision_side, lightning_side], ids=["torchvision", "lightning"])
+def test_an_epoch_is_no_slower_than_that_of(peer, side, folder, tmp_path):
+    batch, steps, warmup = SIDES[side]
+    commands = {"peer": peer(folder, side, batch)}
+    speeds, whole_s = {}, {}
+    for repetition in range(REPETITIONS):
+        for storage in ("pixels", "jpeg"):
+            scratch = tmp_path / f"{storage}-{repetition}"
+            scratch.mkdir()
+            commands[storage] = our_side(folder, side, batch, storage, scratch)
+        for name, command in commands.items():
+            times_s = epoch_times_s(*command, steps, tmp_path)
+            speeds.setdefault(name, []).append(batch * (steps - warmup) / (times_s[-1] - times_s[warmup - 1]))
+            whole_s.setdefault(name, []).append(times_s[-1])
+    theirs = median(speeds["peer"])
+    print(f"\n{peer.__name__}, {side} px, batch {batch}, {THREADS} threads: {theirs:.1f} images/s")
+    for name in commands:
+        print(
+            f"  {name:<8}{median(speeds[name]):8.1f} images/s ({min(speeds[name]):.1f} to {max(speeds[name]):.1f}), "
+            f"{median(speeds[name]) / theirs:.2f} of the peer; "
+            f"start to the end of the first epoch {median(whole_s[name]):.1f} s"
+        )
+    assert median(speeds["pixels"]) >= theirs
+    assert median(speeds["jpeg"]) >= theirs
