@@ -19,7 +19,8 @@ from slimline.launch.receipt import SUBMITTING, Receipt
 from slimline.launch.resources import Resources
 from slimline.launch.run import JOBS, TrainingOutputs, launch
 from slimline.launch.states import RUNNING
-from slimline.training.spec import RESULT_FOLDER, Allocation, TrainingSpec
+from slimline.training.settings import RunSettings
+from slimline.training.spec import CHECKPOINTS_FOLDER, RESULT_FOLDER, Allocation, TrainingSpec, checkpoint_name
 
 CLUSTER = ClusterConfig(name="local", executor="local", cpus_per_node=2, memory_mb_per_node=4096)
 ENTRIES = Path(__file__).parent / "entries"
@@ -28,9 +29,11 @@ ENTRIES = Path(__file__).parent / "entries"
 @pytest.fixture(autouse=True)
 def workplace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(ENTRIES))
+    monkeypatch.setenv("PYTHONPATH", str(ENTRIES), prepend=os.pathsep)
+    before = psutil.Process().children(recursive=True)  # other tests' ranks
     yield
-    left = [process for process in psutil.Process().children(recursive=True) if process.status() != "zombie"]
+    left = [child for child in psutil.Process().children(recursive=True) if child not in before]
+    left = [child for child in left if child.status() != psutil.STATUS_ZOMBIE]
     assert not left, [process.cmdline() for process in left]
 
 
@@ -192,3 +195,33 @@ def test_a_killed_launcher_leaves_the_job_running_and_the_next_one_joins_it():
     assert second.wait(timeout=60) == 0
     assert (folder / RESULT_FOLDER).exists()
     assert read_json(Path("out/job.json"))["job_ids"] == [job_id]
+
+
+def test_a_job_of_the_same_lineage_that_lives_is_neither_taken_from_nor_left_behind():
+    process = launcher()
+    process.kill()
+    process.wait(timeout=60)
+    (folder,) = JOBS.iterdir()
+    job_id = Receipt(folder).attempts[0].job_id
+    with pytest.raises(SlimlineError, match="still runs") as caught:
+        run("wait_for_ever", ranks=1)
+    assert f"kill {job_id}, wait until it is gone" in str(caught.value)
+    assert "2 ranks (ddp, threads each: 1), newest checkpoint: no checkpoint yet" in str(caught.value)
+    second = subprocess.Popen([sys.executable, "-c", LAUNCHER])
+    write_json(Path("go.json"), {})
+    assert second.wait(timeout=60) == 0
+
+
+def test_a_job_is_told_of_the_unfinished_ones_of_its_lineage_until_one_has_finished():
+    with pytest.raises(SlimlineError):
+        run("succeed_alone", ranks=2)
+    (other,) = JOBS.iterdir()
+    (other / CHECKPOINTS_FOLDER / checkpoint_name(3, 7)).mkdir(parents=True)
+    (attempt,) = run("succeed_alone", ranks=1)["attempts"]
+    assert attempt["earlier"] == [other.name]
+    (folder,) = set(JOBS.iterdir()) - {other}
+    assert RunSettings.read(folder).earlier == [str(other)]
+    with pytest.raises(SlimlineError):
+        run("succeed_alone", ranks=3)
+    (folder,) = set(JOBS.iterdir()) - {other, folder}
+    assert RunSettings.read(folder).earlier == []
