@@ -74,6 +74,17 @@ def test_a_finished_job_of_the_same_content_is_used_and_a_changed_one_runs_anew(
     assert read_json(Path("out/job.json"))["job_ids"] != first["job_ids"]
 
 
+def test_a_change_of_what_is_logged_repeats_nothing_and_reaches_a_job_that_starts_again():
+    with pytest.raises(SlimlineError):
+        run("fail_once")
+    changed = replace(spec("fail_once"), recipe=TrainConfig(epochs=1, log_every_steps=7))
+    launch(changed, plan(), CLUSTER, outputs())
+    (folder,) = JOBS.iterdir()
+    assert TrainingSpec.read(folder).recipe.log_every_steps == 7
+    first = read_json(Path("out/job.json"))
+    assert run("fail_once") == first
+
+
 def test_a_users_mistake_in_a_rank_comes_back_as_it_is():
     with pytest.raises(SlimlineError, match="too wild") as caught:
         run("mistake")
