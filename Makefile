@@ -7,6 +7,7 @@ PYTHON ?= python3
 CORES ?= 4
 CONFIG ?=
 SLURM_NODES ?= 4
+KILLS ?= 100
 SLURMDBD ?= yes
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
@@ -17,7 +18,7 @@ SOURCES := scripts tests
 RULES := Snakefile workflow/rules
 LOCAL_SLURM := $(BIN)/python -m slimline.localcluster
 
-.PHONY: help run test check lint format types unit pipeline slurm bench docs lock clean slurm-up slurm-down slurm-status
+.PHONY: help run test check lint format types unit pipeline slurm soak bench docs lock clean slurm-up slurm-down slurm-status
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 21
@@ -53,6 +54,9 @@ pipeline: $(READY_TO_TEST) ## tests that run real Snakemake on small real data
 
 slurm: $(READY_TO_TEST) ## tests on a real Slurm of this machine's own (root on Debian)
 	@$(BIN)/pytest tests/slurm
+
+soak: $(READY_TO_TEST) ## a training that is killed at random moments (KILLS=100), again and again
+	@SLIMLINE_KILLS=$(KILLS) $(BIN)/pytest tests/soak
 
 bench: $(READY_TO_TEST) ## benchmarks: speed against limits and peers
 	@$(BIN)/pytest tests/benchmarks -s

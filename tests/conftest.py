@@ -1,6 +1,7 @@
 """Real data that several tests share: made once per session by the real steps."""
 
 import os
+import sys
 
 import pytest
 
@@ -34,3 +35,15 @@ def digits(tmp_path_factory):
         shards=prepared / "shards",
     )
     return prepared
+
+
+@pytest.fixture
+def say(capfd):
+    """Prints a line past pytest, which shows output of failed tests only."""
+
+    def show(line):
+        with capfd.disabled():
+            sys.stdout.write(f"\n    {line}")
+            sys.stdout.flush()
+
+    return show

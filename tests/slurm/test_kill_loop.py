@@ -5,7 +5,6 @@ Each fault comes once the training has got further than before the last one: no 
 
 import random
 import signal
-import sys
 from datetime import datetime
 
 import pytest
@@ -125,15 +124,3 @@ def useful_share(place):
     begin, end = (datetime.fromisoformat(attempts[n][f"{key}_utc"]) for n, key in ((0, "submitted"), (-1, "ended")))
     useful_s = sum(record["seconds"] + record["validation_seconds"] for record in place.history())
     return useful_s / (end - begin).total_seconds()
-
-
-@pytest.fixture
-def say(capfd):
-    """Prints a line past pytest, which shows output of failed tests only."""
-
-    def show(line):
-        with capfd.disabled():
-            sys.stdout.write(f"\n    {line}")
-            sys.stdout.flush()
-
-    return show

@@ -357,6 +357,7 @@ def _write_job(path: Path, scenario: Scenario, variant: str, rng) -> None:
         "executor": "local",
         "job_ids": [attempt["job_id"] for attempt in attempts],
         "attempts": attempts,
+        "stages": [{"epoch": 0, "step": 0, "ranks": 4}] * scenario.troubled + [{"epoch": 3, "step": 7, "ranks": 1}],
         "ranks": 1,
         "threads_per_rank": 1,
         "precision": "fp32",

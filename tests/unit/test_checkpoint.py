@@ -36,8 +36,8 @@ def save(folder, seed, epoch, optimizer="adamw"):
 
 
 def load_newest(folder, model, optimizer):
-    name = newest_valid_checkpoint(folder)
-    return load_checkpoint(folder / name, model, [optimizer])[0] if name else None
+    newest = newest_valid_checkpoint(folder)
+    return load_checkpoint(newest, model, [optimizer])[0] if newest else None
 
 
 @pytest.mark.parametrize("kind", ["adamw", "sgd"])
@@ -75,6 +75,19 @@ def test_a_damaged_checkpoint_is_reported_and_the_older_one_used(tmp_path, caplo
     assert progress is not None
     assert progress.epoch == 1
     assert checkpoint_name(2, 0) in caplog.text
+
+
+def test_of_several_folders_the_furthest_that_holds_counts_and_the_first_where_they_are_even(tmp_path):
+    own, other = tmp_path / "own", tmp_path / "other"
+    assert newest_valid_checkpoint(own, other) is None
+    save(other, 1, epoch=2)
+    assert newest_valid_checkpoint(own, other) == other / checkpoint_name(2, 0)
+    save(own, 1, epoch=2)
+    assert newest_valid_checkpoint(own, other) == own / checkpoint_name(2, 0)
+    save(other, 1, epoch=3)
+    assert newest_valid_checkpoint(own, other) == other / checkpoint_name(3, 0)
+    (other / checkpoint_name(3, 0) / "state.safetensors").unlink()
+    assert newest_valid_checkpoint(own, other) == own / checkpoint_name(2, 0)
 
 
 def test_only_the_newest_are_kept(tmp_path):

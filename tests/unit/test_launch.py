@@ -19,7 +19,8 @@ from slimline.launch.receipt import SUBMITTING, Receipt
 from slimline.launch.resources import Resources
 from slimline.launch.run import JOBS, TrainingOutputs, launch
 from slimline.launch.states import RUNNING
-from slimline.training.spec import RESULT_FOLDER, Allocation, TrainingSpec
+from slimline.training.settings import RunSettings
+from slimline.training.spec import CHECKPOINTS_FOLDER, RESULT_FOLDER, Allocation, TrainingSpec, checkpoint_name
 
 CLUSTER = ClusterConfig(name="local", executor="local", cpus_per_node=2, memory_mb_per_node=4096)
 ENTRIES = Path(__file__).parent / "entries"
@@ -28,9 +29,11 @@ ENTRIES = Path(__file__).parent / "entries"
 @pytest.fixture(autouse=True)
 def workplace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(ENTRIES))
+    monkeypatch.setenv("PYTHONPATH", str(ENTRIES), prepend=os.pathsep)
+    before = psutil.Process().children(recursive=True)  # other tests' ranks
     yield
-    left = [process for process in psutil.Process().children(recursive=True) if process.status() != "zombie"]
+    left = [child for child in psutil.Process().children(recursive=True) if child not in before]
+    left = [child for child in left if child.status() != psutil.STATUS_ZOMBIE]
     assert not left, [process.cmdline() for process in left]
 
 
@@ -69,6 +72,17 @@ def test_a_finished_job_of_the_same_content_is_used_and_a_changed_one_runs_anew(
     assert first == second
     launch(replace(spec("succeed"), seed=1), plan(), CLUSTER, outputs())
     assert read_json(Path("out/job.json"))["job_ids"] != first["job_ids"]
+
+
+def test_a_change_of_what_is_logged_repeats_nothing_and_reaches_a_job_that_starts_again():
+    with pytest.raises(SlimlineError):
+        run("fail_once")
+    changed = replace(spec("fail_once"), recipe=TrainConfig(epochs=1, log_every_steps=7))
+    launch(changed, plan(), CLUSTER, outputs())
+    (folder,) = JOBS.iterdir()
+    assert TrainingSpec.read(folder).recipe.log_every_steps == 7
+    first = read_json(Path("out/job.json"))
+    assert run("fail_once") == first
 
 
 def test_a_users_mistake_in_a_rank_comes_back_as_it_is():
@@ -192,3 +206,33 @@ def test_a_killed_launcher_leaves_the_job_running_and_the_next_one_joins_it():
     assert second.wait(timeout=60) == 0
     assert (folder / RESULT_FOLDER).exists()
     assert read_json(Path("out/job.json"))["job_ids"] == [job_id]
+
+
+def test_a_job_of_the_same_lineage_that_lives_is_neither_taken_from_nor_left_behind():
+    process = launcher()
+    process.kill()
+    process.wait(timeout=60)
+    (folder,) = JOBS.iterdir()
+    job_id = Receipt(folder).attempts[0].job_id
+    with pytest.raises(SlimlineError, match="still runs") as caught:
+        run("wait_for_ever", ranks=1)
+    assert f"kill {job_id}, wait until it is gone" in str(caught.value)
+    assert "2 ranks (ddp, threads each: 1), newest checkpoint: no checkpoint yet" in str(caught.value)
+    second = subprocess.Popen([sys.executable, "-c", LAUNCHER])
+    write_json(Path("go.json"), {})
+    assert second.wait(timeout=60) == 0
+
+
+def test_a_job_is_told_of_the_unfinished_ones_of_its_lineage_until_one_has_finished():
+    with pytest.raises(SlimlineError):
+        run("succeed_alone", ranks=2)
+    (other,) = JOBS.iterdir()
+    (other / CHECKPOINTS_FOLDER / checkpoint_name(3, 7)).mkdir(parents=True)
+    (attempt,) = run("succeed_alone", ranks=1)["attempts"]
+    assert attempt["earlier"] == [other.name]
+    (folder,) = set(JOBS.iterdir()) - {other}
+    assert RunSettings.read(folder).earlier == [str(other)]
+    with pytest.raises(SlimlineError):
+        run("succeed_alone", ranks=3)
+    (folder,) = set(JOBS.iterdir()) - {other, folder}
+    assert RunSettings.read(folder).earlier == []

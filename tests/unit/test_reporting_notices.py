@@ -35,6 +35,7 @@ def has(notices, severity, subject, words):
         ("warning", "training", "Up to 96 % of the planned memory"),
         ("warning", "provenance", "Files differ from the commit"),
         ("info", "training", "6 attempts ended as lost"),
+        ("info", "training", "dense seed 0 (4, then 1)"),
         ("info", "latency", "load average up to 2.6"),
     ],
 )

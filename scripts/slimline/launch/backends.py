@@ -27,6 +27,9 @@ class Backend(Protocol):
     def cancel(self, job_id: str) -> None:
         """Ends the job and everything it started."""
 
+    def cancel_command(self, job_id: str) -> str:
+        """What a user types to end the job."""
+
     def settle(self, job_id: str) -> None:
         """Lets a job that has its result come to its end."""
 

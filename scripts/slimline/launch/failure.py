@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from slimline.errors import SlimlineError
+from slimline.launch.earlier import EarlierJob
 from slimline.launch.states import JobState
 from slimline.launch.watch import Ending
-from slimline.training.spec import TrainingSpec
+from slimline.training.spec import TrainingSpec, checkpoint_place
 
 LOG_LINES = 40
 
@@ -48,6 +49,26 @@ def held_screen(spec: TrainingSpec, job_id: str, state: JobState, command: str) 
         where=f"experiment {spec.experiment}, variant {spec.variant}, seed {spec.seed}, job {job_id}",
         got=str(state),
         next_step=f"scontrol release {job_id}, then join it: {command}",
+    )
+
+
+def still_runs_screen(spec: TrainingSpec, other: EarlierJob, job_id: str, end: str, command: str) -> SlimlineError:
+    """The error for a job of the same lineage that lives: two would train the same, and nobody waits for that one.
+
+    Args:
+        spec: the job that was to be submitted.
+        other: the one that lives.
+        job_id: its id.
+        end: the command that ends it.
+        command: what the user typed, to be typed again.
+    """
+    place = checkpoint_place(other.newest) if other.newest else "no checkpoint yet"
+    return SlimlineError(
+        "The same training still runs, as it was shared out before.",
+        where=f"experiment {spec.experiment}, variant {spec.variant}, seed {spec.seed}, job {job_id}",
+        got=f"{other.allocation}, newest checkpoint: {place}",
+        expected=f"its end, before it goes on with {spec.allocation}",
+        next_step=f"{end}, wait until it is gone, and: {command}; or set train.ranks back, which joins it",
     )
 
 

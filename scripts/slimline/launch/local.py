@@ -45,10 +45,10 @@ class LocalBackend:
 
     def find(self, folder: Path) -> str | None:
         """The controller that works in `folder`, if there is one."""
-        wanted = str(folder / "submitit")
+        wanted = str((folder / "submitit").absolute())  # as submitit has it; another working folder may have the same
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                if process.cmdline()[1:3] == ["-m", "submitit.local._local"] and wanted in process.cmdline()[3]:
+                if process.cmdline()[1:3] == ["-m", "submitit.local._local"] and process.cmdline()[3] == wanted:
                     return str(process.pid)
         return None
 
@@ -75,6 +75,10 @@ class LocalBackend:
             _quietly(process.kill)
         psutil.wait_procs(left, timeout=GRACE_S)
         self._reap(job_id)
+
+    def cancel_command(self, job_id: str) -> str:
+        """A signal that the controller hands on to all ranks, which save and leave."""
+        return f"kill {job_id}"
 
     def settle(self, job_id: str) -> None:
         """Waits a moment for processes that are about to end, then ends them."""

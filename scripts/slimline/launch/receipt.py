@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ class Attempt:
         exit_code: as the scheduler says it.
         reason: why it ended.
         reached: the newest checkpoint at its end.
+        earlier: names of the folders of other jobs from whose checkpoints it could go on.
     """
 
     job_id: str
@@ -48,6 +50,7 @@ class Attempt:
     exit_code: str | None = None
     reason: str | None = None
     reached: str | None = None
+    earlier: list[str] = field(default_factory=list)
 
 
 class Receipt:
@@ -65,9 +68,10 @@ class Receipt:
         last = self.attempts[-1] if self.attempts else None
         return last if last and last.state in (SUBMITTING, RUNNING) else None
 
-    def intend(self, resources: Resources) -> None:
-        """Notes that a submission is about to happen."""
-        self.attempts.append(Attempt("", SUBMITTING, resources.memory_mb, resources.time_min, utc_now()))
+    def intend(self, resources: Resources, earlier: Iterable[str] = ()) -> None:
+        """Notes that a submission is about to happen, of a job that may go on from those of `earlier` folders."""
+        attempt = Attempt("", SUBMITTING, resources.memory_mb, resources.time_min, utc_now(), earlier=list(earlier))
+        self.attempts.append(attempt)
         self._write()
 
     def begin(self, job_id: str) -> None:

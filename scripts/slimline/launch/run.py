@@ -17,8 +17,9 @@ from slimline.config.cluster import ClusterConfig
 from slimline.errors import SlimlineError
 from slimline.files import copy_file, read_json, write_json
 from slimline.launch.backends import Backend, backend_for
+from slimline.launch.earlier import EarlierJob, earlier_jobs
 from slimline.launch.entry import FAILURE_PATTERN, STARTS_FILE
-from slimline.launch.failure import failure_screen, held_screen
+from slimline.launch.failure import failure_screen, held_screen, still_runs_screen
 from slimline.launch.leaving import LEFT_FILE
 from slimline.launch.receipt import Attempt, Receipt
 from slimline.launch.recovery import decide
@@ -35,6 +36,8 @@ from slimline.training.spec import (
     RESULT_FOLDER,
     SUMMARY_FILE,
     TrainingSpec,
+    checkpoint_names,
+    checkpoint_place,
 )
 
 log = logging.getLogger("slimline")
@@ -138,10 +141,12 @@ class Launch:
     def _submit(self, tried: list[Attempt]) -> str:
         for stale in (*self.folder.glob(FAILURE_PATTERN), self.folder / HEARTBEAT_FILE, self.folder / LEFT_FILE):
             stale.unlink(missing_ok=True)
+        earlier = self._earlier()
         self.spec.write(self.folder)
-        RunSettings(self.cluster.checkpoint_interval_s, self.cluster.checkpoint_mode).write(self.folder)
+        cluster, folders = self.cluster, tuple(str(job.folder) for job in earlier)
+        RunSettings(cluster.checkpoint_interval_s, cluster.checkpoint_mode, folders).write(self.folder)
         after = tried[-1].job_id if tried and tried[-1].state == STALLED else None
-        self.receipt.intend(self.resources)
+        self.receipt.intend(self.resources, [job.folder.name for job in earlier])
         try:
             job_id = self.backend.submit(self.folder, self.spec.name, self.resources, after)
             self.receipt.begin(job_id)
@@ -157,6 +162,26 @@ class Launch:
             raise
         log.info("%s: submitted as job %s", self.spec.name, job_id)
         return job_id
+
+    def _earlier(self) -> list[EarlierJob]:
+        """Jobs from which this one may go on.
+
+        Raises:
+            SlimlineError: one of the same lineage still lives.
+        """
+        unfinished = earlier_jobs(self.folder, self.spec)
+        for job in unfinished:
+            alive = self.backend.find(job.folder)
+            if alive is not None:
+                end = self.backend.cancel_command(alive)
+                raise still_runs_screen(self.spec, job, alive, end, self.watch.owner.command)
+        if unfinished and unfinished[-1].newest > max(checkpoint_names(self.folder / CHECKPOINTS_FOLDER), default=""):
+            *_, job = unfinished
+            log.info(
+                "%s: goes on from %s of the run with %s; to start afresh, remove %s",
+                self.spec.name, checkpoint_place(job.newest), job.allocation, job.folder,
+            )  # fmt: skip
+        return [job for job in unfinished if job.newest]
 
     def _follow(self, job_id: str) -> Ending:
         try:

@@ -96,6 +96,10 @@ class SlurmBackend:
         if answer.returncode != 0 and "Invalid job id" not in answer.stderr:
             log.error("job %s may still be there (%s); `scancel %s` ends it", job_id, answer.stderr.strip(), job_id)
 
+    def cancel_command(self, job_id: str) -> str:
+        """Slurm's own; the ranks get time to save."""
+        return f"scancel {job_id}"
+
     def settle(self, job_id: str) -> None:
         """Nothing: the job leaves the queue by itself."""
 

@@ -136,10 +136,18 @@ class PlannedResources(Excerpt):
     time_min: float | None = None
 
 
+class Stage(Excerpt):
+    """A part of a training by one number of ranks; `epoch` is where it began."""
+
+    epoch: int
+    ranks: int
+
+
 class Job(Excerpt):
     """`job.json`: the receipt of one training job."""
 
     attempts: list[Attempt] = []
+    stages: list[Stage] = []
     ranks: int
     threads_per_rank: int
     precision: str

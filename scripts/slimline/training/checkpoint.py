@@ -24,7 +24,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 
 from slimline.errors import SlimlineError
 from slimline.files import read_json, sha256_file, write_json
-from slimline.training.spec import checkpoint_names
+from slimline.training.spec import Allocation, checkpoint_names
 from slimline.training.state import Copies, restore_state
 
 log = logging.getLogger("slimline")
@@ -44,6 +44,7 @@ class Progress:
         rank_sums: in a checkpoint, the sums of each rank: adding up in the same order gives the same bits.
         digest: which samples the current epoch has seen, see `samples_digest`.
         records: history so far.
+        stages: the allocations that the run has had so far, each with the epoch and step where it began.
         scaler: state of the loss scaler of fp16; empty without one.
     """
 
@@ -53,7 +54,16 @@ class Progress:
     rank_sums: list[dict[str, float]] = field(default_factory=list)
     digest: int = 0
     records: list[dict[str, Any]] = field(default_factory=list)
+    stages: list[dict[str, Any]] = field(default_factory=list)
     scaler: dict[str, Any] = field(default_factory=dict)
+
+    def go_on_with(self, allocation: Allocation) -> None:
+        """Notes that from here on the run has `allocation`: another stage, unless it is that of the last one."""
+        last = {name: self.stages[-1][name] for name in asdict(allocation)} if self.stages else None
+        if last != asdict(allocation):
+            self.stages.append(
+                {"epoch": self.epoch, "step": self.step, "ranks": allocation.ranks, **asdict(allocation)}
+            )
 
     def sums_of(self, rank: int, size: int) -> dict[str, float]:
         """The sums that rank `rank` of `size` goes on with; with another number of ranks the main one takes all."""
@@ -88,13 +98,14 @@ def save_checkpoint(
         _finish(temporary, folder / name, at)
 
 
-def newest_valid_checkpoint(folder: Path) -> str | None:
-    """Name of the newest checkpoint that holds; those that do not are reported."""
-    for name in reversed(checkpoint_names(folder)):
-        problem = _damage(folder / name)
+def newest_valid_checkpoint(*folders: Path) -> Path | None:
+    """The newest checkpoint that holds, of two at one place that in the first folder; others are reported."""
+    found = [folder / name for folder in reversed(folders) for name in checkpoint_names(folder)]
+    for checkpoint in sorted(found, key=lambda path: path.name)[::-1]:
+        problem = _damage(checkpoint)
         if problem is None:
-            return name
-        log.warning("checkpoint %s is damaged (%s): going back to the one before", folder / name, problem)
+            return checkpoint
+        log.warning("checkpoint %s is damaged (%s): going back to the one before", checkpoint, problem)
     return None
 
 

@@ -129,6 +129,7 @@ def _write_result(folder: Path, trainer: Trainer, model: nn.Module, architecture
                 "seconds": seconds,
                 "images_per_s": epochs[-1]["samples"] / train_s,
                 "peak_memory_mb": peak_memory_mb(trainer.world.device),
+                "stages": trainer.progress.stages,
                 "slimline_version": __version__,
                 "torch_version": torch.__version__,
             },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,7 +75,7 @@ class Trainer:
         settings = RunSettings.read(folder)
         self.checkpoint_interval_s = settings.checkpoint_interval_s
         self.saver = Saver(self.checkpoints, self.model, world, in_background=settings.checkpoint == "async")
-        self._restore(folder)
+        self._restore(folder, settings.earlier)
         if self.recipe.compile == "auto" and world.device.type == "cuda":
             self.parallel.compile()  # in place: names of weights stay
         self.watch = FiniteWatch(world.device)
@@ -250,13 +250,14 @@ class Trainer:
         self.saver.save(checkpoint_name(at.epoch, at.step), self.model, self.optimizers, at, copies)
         self.last_save_s = time.monotonic()
 
-    def _restore(self, folder: Path) -> None:
-        """Goes on from the newest checkpoint where there is one."""
+    def _restore(self, folder: Path, earlier: Sequence[str]) -> None:
+        """Goes on from the newest checkpoint where there is one, its own or that of an earlier job."""
         # The main rank chooses: on a shared file system others may not see the newest one yet.
-        newest = self.world.from_main(newest_valid_checkpoint(self.checkpoints) if self.world.is_main else None)
+        places = (self.checkpoints, *(Path(job) / CHECKPOINTS_FOLDER for job in earlier))
+        newest = self.world.from_main(str(newest_valid_checkpoint(*places) or "") if self.world.is_main else None)
         self.progress = Progress()
         if newest:
-            self.progress, copies = load_checkpoint(self.checkpoints / newest, self.model, self.optimizers)
+            self.progress, copies = load_checkpoint(Path(newest), self.model, self.optimizers)
             self.precision.restore(self.progress.scaler)
             if self.average is not None:
                 self.average.module.load_state_dict(copies["average"])
@@ -264,7 +265,9 @@ class Trainer:
         self.tally = Tally(self.progress, self.world)
         self.history = History(folder, self.progress.records, writes=self.world.is_main)
         if newest:
-            self.history.add({"kind": "resume", "epoch": self.progress.epoch, "step": self.progress.step})
+            place = {"epoch": self.progress.epoch, "step": self.progress.step}
+            self.history.add({"kind": "resume", **place, "ranks_before": self.progress.stages[-1]["ranks"]})
+        self.progress.go_on_with(self.spec.allocation)
 
     def _save_or_stop(self, due: bool, stop: bool, announced: bool) -> None:
         """Saves if it is time to; saves and leaves if any rank was asked to."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -18,10 +19,12 @@ class RunSettings:
     Args:
         checkpoint_interval_s: seconds between two checkpoints.
         checkpoint: `sync`, or `async`: training goes on while a copy in host memory is written.
+        earlier: folders of unfinished jobs of the same lineage, from whose checkpoints it may go on.
     """
 
     checkpoint_interval_s: float = 30.0
     checkpoint: Literal["sync", "async"] = "sync"
+    earlier: Sequence[str] = ()
 
     def write(self, folder: Path) -> None:
         """Writes `settings.json` into the job's folder."""

@@ -22,10 +22,23 @@ TENSORBOARD_FOLDER = "tensorboard"
 PROFILE_FILE = "profile/trace.json"
 NOT_FINITE_FILE = "not_finite.json"
 
+# Keys of the recipe that change what is told of a run, and nothing of its result.
+TOLD = frozenset({"log_every_steps", "profile_steps", "tracking"})
+# Those that say how the work is shared out, and what of the allocation says more than that. The rest of it moves the
+# last bits of a result, by the order in which sums are added.
+SHARED_OUT = frozenset({"ranks", "parallelism"})
+NOT_SHARED_OUT = frozenset({"device", "precision"})
+
 
 def checkpoint_name(epoch: int, step: int) -> str:
     """Name of a checkpoint's folder; names sort by position."""
     return f"epoch-{epoch:05d}-step-{step:07d}"
+
+
+def checkpoint_place(name: str) -> str:
+    """The position in a checkpoint's name, in words."""
+    _, epoch, _, step = name.split("-")
+    return f"epoch {int(epoch)}, step {int(step)}"
 
 
 def checkpoint_names(folder: Path) -> list[str]:
@@ -65,6 +78,10 @@ class Allocation:
     def ranks(self) -> int:
         """Number of processes."""
         return self.nodes * self.tasks_per_node
+
+    def __str__(self) -> str:
+        ranks = "1 rank" if self.ranks == 1 else f"{self.ranks} ranks"
+        return f"{ranks} ({self.parallelism}, threads each: {self.cpus_per_task})"
 
     @classmethod
     def from_plan(cls, plan: dict[str, Any]) -> Allocation:
@@ -142,8 +159,14 @@ class TrainingSpec:
 
     @property
     def digest(self) -> str:
-        """Digest of the content: equal digests mean equal results."""
-        return sha256_json(self.to_json())
+        """Digest of what decides the result: equal digests mean equal results."""
+        content = self.to_json()
+        return sha256_json(content | {"recipe": _without(content["recipe"], TOLD)})
+
+    @property
+    def lineage(self) -> str:
+        """See `lineage`."""
+        return lineage(self.to_json())
 
     def write(self, folder: Path) -> None:
         """Writes `spec.json` into the job's folder."""
@@ -169,3 +192,19 @@ class TrainingSpec:
             parent=Path(content["parent"]) if content["parent"] else None,
             step=kind.model_validate(content["step"]) if kind else None,
         )
+
+
+def lineage(content: dict[str, Any]) -> str:
+    """Digest of a job without how its work is shared out: equal ones mean equal results but for rounding.
+
+    Jobs of one lineage can go on from each other's checkpoints.
+
+    Args:
+        content: of a `spec.json`.
+    """
+    kept = {key: value for key, value in content["allocation"].items() if key in NOT_SHARED_OUT}
+    return sha256_json(content | {"recipe": _without(content["recipe"], TOLD | SHARED_OUT), "allocation": kept})
+
+
+def _without(content: dict[str, Any], keys: frozenset[str]) -> dict[str, Any]:
+    return {key: value for key, value in content.items() if key not in keys}

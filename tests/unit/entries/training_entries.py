@@ -46,6 +46,12 @@ def fail_once(spec, folder):
     succeed(spec, folder)
 
 
+def succeed_alone(spec, folder):
+    if os.environ["WORLD_SIZE"] != "1":
+        raise OSError("too many of us")
+    succeed(spec, folder)
+
+
 def killed_once(spec, folder):
     if not (folder / "killed").exists():
         (folder / "killed").touch()

@@ -163,6 +163,21 @@ def _attempts(evidence: Evidence) -> Iterator[Notice]:
         yield Notice("info", "training", f"{ended}, and the work was repeated or resumed: {first_few(failed, NAMED)}.")
 
 
+def _stages(evidence: Evidence) -> Iterator[Notice]:
+    moved = {}
+    for pair, job in evidence.jobs.items():
+        if len(job.stages) > 1:
+            moved[f"{run_name(*pair)} ({', then '.join(str(stage.ranks) for stage in job.stages)})"] = job
+    if moved:
+        yield Notice(
+            "info",
+            "training",
+            f"Trained by several layouts of ranks in turn: {first_few(moved, NAMED)}. An unbroken training sees the "
+            "same images in the same order, but adds up in another one: it gives other last bits. Costs are those of "
+            "the last part.",
+        )
+
+
 def _tight_resources(evidence: Evidence) -> Iterator[Notice]:
     plans = {plan.variant: plan for plan in evidence.plan.plans}
     memory = {pair: memory_share(job, plans.get(pair[0])) for pair, job in evidence.jobs.items()}
@@ -224,5 +239,6 @@ RULES: tuple[Rule, ...] = (
     _tight_resources,
     _dirty_tree,
     _attempts,
+    _stages,
     _load,
 )
