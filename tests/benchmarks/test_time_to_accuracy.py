@@ -40,7 +40,7 @@ def test_fashion_mnist_on_two_cores(experiment, least_accuracy, most_minutes, tm
         [read_json(seed / "job.json")["seconds"] / 60 for seed in seeds],
     )
     precision = read_json(seeds[0] / "job.json")["precision"]
-    epochs = sum(json.loads(line)["kind"] == "epoch" for line in (seeds[0] / "history.jsonl").open())
+    epochs = sum(json.loads(line)["kind"] == "epoch" for line in (seeds[0] / "history.jsonl").read_text().splitlines())
     print(
         f"\n{experiment}, {epochs} epochs in {precision} on 2 cores: test accuracy {mean(accuracies):.4f} "
         f"({', '.join(f'{each:.4f}' for each in accuracies)}) after {mean(minutes):.1f} min "
