@@ -24,9 +24,9 @@ from PIL import Image
 
 HERE = Path(__file__).parent / "image_folder"
 ROOT = Path(__file__).parents[2]
-THREADS, REPETITIONS, CLASSES = 2, 3, 4
+THREADS, REPETITIONS, CLASSES = 2, 1, 10
 # side in pixels -> batch, steps of an epoch, steps before the clock starts
-SIDES = {32: (64, 48, 8), 224: (32, 16, 4)}
+SIDES = {32: (64, 24, 4), 224: (32, 12, 4)}
 
 
 def photo(rng, side):

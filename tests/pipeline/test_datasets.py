@@ -98,6 +98,12 @@ def test_a_changed_image_folder_runs_again_and_an_unchanged_one_does_not(clone, 
     assert clone.jobs("download", *config) == {"download": 1}
 
 
+def test_another_way_to_keep_images_reads_the_source_no_more(clone, tiny):
+    clone.snakemake("audit", "--cores", 1, *clone.write_config("tiny", **tiny))
+    config = clone.write_config("tiny", **(tiny | {"dataset": {"name": "digits", "storage": "jpeg"}}))
+    assert clone.jobs("plan", *config) == {"preprocess": 1, "plan_variant": 2, "plan": 1}
+
+
 def test_two_ranks_run_to_the_report_and_agree_on_what_one_learns(clone, tiny):
     train = tiny["train"] | {"ranks": 2}
     clone.snakemake("--cores", 2, *clone.write_config("two", **(tiny | {"train": train})))

@@ -148,6 +148,12 @@ BAD = {
         "train.augmentation.crop_padding",
         "less than the 8 pixels",
     ),
+    "part of more than the image": (
+        {"train.augmentation.random_resized_crop": 1.0},
+        "train.augmentation.random_resized_crop",
+        "at least 0 and below 1",
+    ),
+    "unknown storage": ({"dataset.storage": "png"}, "dataset.storage", "jpeg"),
     "width without option": ({"model": {"name": "resnet18", "width": 0.5}}, "model.width", "no width option"),
     "dropout without option": ({"model": {"name": "resnet18", "dropout": 0.5}}, "model.dropout", "small models only"),
     "folder key without folder": ({"dataset.image_size": 32}, "dataset.image_size", "the dataset is `digits`"),

@@ -15,6 +15,7 @@ from slimline.data.prepared import PreparedDataset
 from slimline.errors import SlimlineError
 from slimline.files import read_json
 from slimline.training import loop
+from slimline.training.evaluate import EVALUATION_BATCH, EVALUATION_PIXELS, batch_size
 from slimline.training.loop import Trainer
 from slimline.training.settings import RunSettings
 from slimline.training.spec import TrainingSpec, checkpoint_name
@@ -142,3 +143,10 @@ def test_spec_survives_the_file(spec, tmp_path):
     assert replace(spec, recipe=more_seeds).digest == spec.digest
     assert TrainingSpec.read(tmp_path).digest == spec.digest
     assert replace(spec, seed=8).digest != spec.digest
+
+
+@pytest.mark.parametrize(
+    ("side", "images"), [(8, EVALUATION_BATCH), (90, EVALUATION_BATCH), (224, EVALUATION_PIXELS // 224**2), (10_000, 1)]
+)
+def test_validation_takes_fewer_large_images_at_once(side, images):
+    assert batch_size(side, side) == images

@@ -1,3 +1,7 @@
+# What decides which images there are and how they are split, and not what is done with them.
+SOURCE_KEYS = EXPERIMENT.dataset.model_dump(mode="json", include={"name", "path", "test", "split_seed"})
+
+
 rule download:
     output:
         raw=directory(f"{DATA}/raw"),
@@ -13,7 +17,7 @@ rule download:
         mem_mb=1000,
         runtime=120,
     params:
-        dataset=dumped(EXPERIMENT.dataset),
+        dataset=SOURCE_KEYS,
         source=SOURCE,
         code=code_of("download"),
     script:
@@ -38,8 +42,7 @@ rule audit:
         mem_mb=4000,
         runtime=120,
     params:
-        # What decides which images there are and how they are split, and not what is done about findings.
-        dataset=EXPERIMENT.dataset.model_dump(mode="json", include={"name", "path", "test", "split_seed"}),
+        dataset=SOURCE_KEYS,
         code=code_of("audit"),
     script:
         "../../scripts/audit.py"
