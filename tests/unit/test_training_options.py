@@ -166,6 +166,30 @@ def test_patience_counts_epochs_since_the_last_improvement(spec):
     assert [is_best(records(0.5, 0.7, 0.6)[:n], recipe) for n in (1, 2, 3)] == [True, True, False]
 
 
+def test_a_gradient_that_is_not_finite_is_named_with_its_step_though_nobody_looked_at_first(
+    spec, tmp_path, monkeypatch
+):
+    place, careful = [], []
+    original, unscale = Trainer._train_step, Precision.unscale
+
+    def step(self, epoch, step, *args):
+        place[:] = epoch, step
+        careful.append(self.careful)
+        original(self, epoch, step, *args)
+
+    def spoil(self, optimizers):
+        unscale(self, optimizers)
+        if place == [1, 3]:
+            optimizers[0].param_groups[0]["params"][0].grad[:] = math.nan
+
+    monkeypatch.setattr(Trainer, "_train_step", step)
+    monkeypatch.setattr(Precision, "unscale", spoil)
+    with pytest.raises(SlimlineError, match="epoch 1, step 3") as caught:
+        train(spec, tmp_path / "a")
+    assert "norm of the gradients nan" in str(caught.value)
+    assert set(careful) == {False, True}
+
+
 def test_a_passing_fault_costs_a_return_to_the_last_checkpoint_and_nothing_else(spec, tmp_path, monkeypatch):
     unbroken = train(spec, tmp_path / "a")
     original, done = Trainer._train_step, []

@@ -89,6 +89,15 @@ def epoch_order(rows: Rows, seed: int, epoch: int) -> Rows:
     return rows[np.argsort(random_words(seed, epoch, rows, Draw.ORDER), kind="stable")]
 
 
+def step_seeds(seed: int, epoch: int, n_steps: int, rank: int, ranks: int) -> list[int]:
+    """Seeds for the generator of a rank's device, one for each step of an epoch.
+
+    Dropout draws from that generator: seeded by position, it needs no place in a checkpoint.
+    """
+    steps = np.arange(epoch * n_steps, (epoch + 1) * n_steps)
+    return [int(word) for word in random_words(seed, epoch, steps * ranks + rank, Draw.STEP) >> np.uint64(1)]
+
+
 def share(rows: Rows, parts: int, part: int) -> Rows:
     """Part `part` of `rows` cut into `parts` runs whose lengths differ by at most one."""
     start, stop = len(rows) * part // parts, len(rows) * (part + 1) // parts

@@ -85,7 +85,7 @@ def _trained(
     """A trainer that has come to its end, from the newest checkpoint or the start."""
     torch.manual_seed(spec.seed)
     model, architecture, loss_sum = prepare(spec, world)
-    trainer = Trainer(model, spec, loss_sum, world, folder, stop)
+    trainer = Trainer(model, spec, loss_sum, world, folder, stop, careful=rolled_back_from is not None)
     if rolled_back_from is not None:
         trainer.history.add({"kind": "rollback", "epoch": trainer.progress.epoch, "reason": str(rolled_back_from)})
     stop.install()  # until here a signal ends the process at once: there was nothing to save

@@ -8,11 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from slimline.data.batches import Draw, Rows, epoch_order, random_words, samples_digest, share, steps_per_epoch
+from slimline.data.batches import Rows, epoch_order, samples_digest, share, step_seeds, steps_per_epoch
 from slimline.data.mixing import partners
 from slimline.data.prepared import PreparedDataset
 from slimline.training.checkpoint import Progress, load_checkpoint, newest_valid_checkpoint
@@ -20,7 +19,7 @@ from slimline.training.distributed import World
 from slimline.training.ema import WeightAverage
 from slimline.training.evaluate import evaluate
 from slimline.training.feed import Batch, Feed
-from slimline.training.finite import FiniteWatch, NotFiniteError
+from slimline.training.finite import FiniteWatch, NotFiniteError, not_finite_error
 from slimline.training.history import History
 from slimline.training.losses import LossSum
 from slimline.training.optimisation import build_optimizers, clip_gradients, freeze, set_learning_rate, set_training
@@ -46,12 +45,21 @@ class Trainer:
         world: this rank among its peers.
         folder: the job's folder: checkpoints, history and heartbeat lie there.
         stop: the request to stop, asked at every step boundary.
+        careful: looks at the gradients of every step, not only of those that are logged or saved after.
     """
 
     def __init__(
-        self, model: nn.Module, spec: TrainingSpec, loss_sum: LossSum, world: World, folder: Path, stop: StopRequest
+        self,
+        model: nn.Module,
+        spec: TrainingSpec,
+        loss_sum: LossSum,
+        world: World,
+        folder: Path,
+        stop: StopRequest,
+        careful: bool = False,
     ) -> None:
         self.spec, self.recipe, self.world, self.stop, self.loss_sum = spec, spec.recipe, world, stop, loss_sum
+        self.careful = careful or self.recipe.gradient_clipping is not None
         self.data = PreparedDataset.open(spec.prepared)
         self.train_rows, self.validation_rows = self.data.rows("train"), self.data.rows("validation")
         check_selection(self.recipe, len(self.validation_rows))
@@ -107,7 +115,7 @@ class Trainer:
     def _train_epoch(self, epoch: int) -> None:
         set_training(self.model)
         order = epoch_order(self.train_rows, self.spec.seed, epoch)
-        self.step_seeds = self._step_seeds(epoch)
+        self.step_seeds = step_seeds(self.spec.seed, epoch, self.steps_per_epoch, self.world.rank, self.world.size)
         batches = self.feed.training(epoch, self._parts(epoch, order))
         with contextlib.closing(batches):
             for step in range(self.progress.step, self.steps_per_epoch):
@@ -133,10 +141,7 @@ class Trainer:
         global_step = epoch * self.steps_per_epoch + step
         total_steps = self.recipe.epochs * self.steps_per_epoch
         set_learning_rate(self.optimizers, learning_rate_at(global_step, total_steps, self.recipe))
-        # Not torch.manual_seed: that walks through all kinds of devices, a millisecond at every step.
-        torch.default_generator.manual_seed(self.step_seeds[step])
-        if self.world.device.type == "cuda":
-            torch.cuda.manual_seed(self.step_seeds[step])
+        self.world.seed(self.step_seeds[step])
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         step_loss = torch.zeros((), device=self.world.device)
@@ -154,30 +159,42 @@ class Trainer:
             self.tally.see(batch.rows)
         self.tally.add(loss=step_loss)
         self.precision.unscale(self.optimizers)
-        norm = clip_gradients(self.optimizers, self.recipe.gradient_clipping)
-        # Where a scaler looks for gradients that overflow, these are no mistake.
-        self.watch.note(step, step_loss, torch.zeros_like(norm) if self.precision.scaler.is_enabled() else norm)
+        self.step_loss = step_loss / n_images
+        self.gradient_norm: Tensor | None = None
+        self.watch.note(step, self.step_loss)
+        if self.careful:
+            self._look_at_gradients(step)
         self.precision.step(self.optimizers)
         if self.average is not None:
             self.average.update(global_step)
-        self.last_step = {"loss": step_loss / n_images, "gradient_norm": norm}
         self.speed.samples += n_images // self.world.size
 
     def _between_steps(self, epoch: int, step: int) -> None:
         """What all ranks do together at a step boundary: check, save, stop, log."""
         self.profiler.step()
-        log_is_due = (step + 1) % self.recipe.log_every_steps == 0
+        log_is_due, is_last = (step + 1) % self.recipe.log_every_steps == 0, step + 1 == self.steps_per_epoch
+        if log_is_due or is_last:
+            self._look_at_gradients(step)
         # On a GPU the check waits for the step to end: only where something else does so too.
-        checks = log_is_due or self.world.device.type == "cpu" or step + 1 == self.steps_per_epoch
+        checks = log_is_due or is_last or self.world.device.type == "cpu"
         found = checks and (self.watch.found() is not None or self.precision.has_collapsed)
         stop, announced, due, bad = self.world.any(self.stop.requested, self.stop.announced, self._save_is_due(), found)
-        if (due or stop) and not checks:
-            (bad,) = self.world.any(self.watch.found() is not None)
+        if due or stop:
+            self._look_at_gradients(step)
+            (bad,) = self.world.any(bad or self.watch.found() is not None)
         if bad:
             raise self._not_finite(epoch)
         if log_is_due:
             self._log_step(epoch, step)
         self._save_or_stop(due, stop, announced)
+
+    def _look_at_gradients(self, step: int) -> None:
+        """Takes their norm, once a step, and shortens them where the recipe says so."""
+        if self.gradient_norm is None:
+            self.gradient_norm = clip_gradients(self.optimizers, self.recipe.gradient_clipping)
+            # Where a scaler looks for gradients that overflow, these are no mistake.
+            if not self.precision.scaler.is_enabled():
+                self.watch.note(step, self.step_loss, self.gradient_norm)
 
     def _log_step(self, epoch: int, step: int) -> None:
         self.history.add(
@@ -185,9 +202,9 @@ class Trainer:
                 "kind": "step",
                 "epoch": epoch,
                 "step": epoch * self.steps_per_epoch + step + 1,
-                "loss": self.world.sum(self.last_step["loss"]).item(),
+                "loss": self.world.sum(self.step_loss).item(),
                 "learning_rate": self.optimizers[0].param_groups[0]["lr"],
-                "gradient_norm": self.last_step["gradient_norm"].item(),
+                "gradient_norm": None if self.gradient_norm is None else self.gradient_norm.item(),
                 **self.speed.lap(self.feed.waited_s),
             }
         )
@@ -232,12 +249,6 @@ class Trainer:
     def _judged(self) -> nn.Module:
         return self.average.module if self.average is not None else self.model
 
-    def _step_seeds(self, epoch: int) -> list[int]:
-        """Dropout draws from the device's generator: seeded by position, it needs no place in a checkpoint."""
-        steps = np.arange(epoch * self.steps_per_epoch, (epoch + 1) * self.steps_per_epoch)
-        words = random_words(self.spec.seed, epoch, steps * self.world.size + self.world.rank, Draw.STEP)
-        return [int(word) for word in words >> np.uint64(1)]
-
     def _save_is_due(self) -> bool:
         return time.monotonic() - self.last_save_s >= self.checkpoint_interval_s
 
@@ -278,16 +289,12 @@ class Trainer:
             raise StoppedError(where, announced=announced, saved=True)
 
     def _not_finite(self, epoch: int) -> NotFiniteError:
-        """The error for the first bad step, where this rank has seen it."""
-        first = self.watch.found()
-        name = f"{self.spec.variant}, seed {self.spec.seed}, epoch {epoch}"
-        if first is None:
-            overflow = "gradients that overflow fp16 at every step"
-            return NotFiniteError(name, overflow if self.precision.has_collapsed else "found by another rank", [])
+        """The error for the first bad step, with its images."""
         order = epoch_order(self.train_rows, self.spec.seed, epoch)
-        samples = self.data.sample_ids(share(order, self.steps_per_epoch, first.step))
-        found = f"loss {first.loss:g}, norm of the gradients {first.gradient_norm:g}"
-        return NotFiniteError(f"{name}, step {first.step}", found, samples)
+        first = self.watch.found()
+        rows = share(order, self.steps_per_epoch, first.step) if first else order[:0]
+        name = f"{self.spec.variant}, seed {self.spec.seed}, epoch {epoch}"
+        return not_finite_error(first, name, self.data.sample_ids(rows), self.precision.has_collapsed)
 
     def _beat(self, phase: str) -> None:
         if not self.history.beat_is_due:
