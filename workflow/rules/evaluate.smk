@@ -16,7 +16,8 @@ rule predict:
         mem_mb=2000,
         runtime=60,
     params:
-        batch_size=256,
+        # Images of more than 90 x 90 come in smaller batches, which take no more memory.
+        batch_size=max(1, min(256, 2**21 // EXPERIMENT.dataset.image_side_px**2)),
         code=code_of("predict"),
     script:
         "../../scripts/predict.py"
