@@ -118,7 +118,7 @@ class Training:
         """Whether an epoch's last step is behind and its figures are not there: each epoch logs this step alone."""
         with (self.job / HISTORY_FILE).open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 1000))
-            return b'"kind": "step"' in file.read().splitlines()[-1]
+            return b'"kind": "step"' in b"".join(file.read().splitlines()[-1:])
 
     @property
     def newest_checkpoint(self):
@@ -258,8 +258,19 @@ VICTIMS = [one_rank] * 4 + [all_ranks] * 3 + [everything] * 2 + [the_launcher]
 def train_and_kill(training, chance, most, say):
     """Runs a training to its end, with at most so many kills on the way; returns how many there were."""
     training.start()
-    kills, killed = 0, ""
     try:
+        kills = kill_until_over(training, chance, most, say)
+        training.wait()
+    except BaseException:
+        training.launchers[-1].terminate()  # it cancels the job
+        training.launchers[-1].wait()
+        raise
+    return kills
+
+
+def kill_until_over(training, chance, most, say):
+    kills, killed = 0, ""
+    with contextlib.suppress(OverError):
         while kills < most:
             wait_until(training, lambda before=killed: training.attempt != before and len(training.ranks()) == RANKS)
             moment, victims = chance.choice(MOMENTS), chance.choice(VICTIMS)
@@ -277,7 +288,4 @@ def train_and_kill(training, chance, most, say):
             if victims in (everything, the_launcher):
                 training.launchers[-1].wait()
                 training.start()
-    except OverError:
-        pass
-    training.wait()
     return kills

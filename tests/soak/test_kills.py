@@ -7,7 +7,7 @@ import time
 from soak.kills import Training, train_and_kill
 
 KILLS = int(os.environ.get("SLIMLINE_KILLS", "100"))
-EPOCHS = 400
+EPOCHS = 200
 SEED = 20_261_124
 
 
