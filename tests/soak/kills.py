@@ -30,6 +30,7 @@ from slimline.training.spec import CHECKPOINTS_FOLDER, HEARTBEAT_FILE, HISTORY_F
 RANKS, BATCH = 2, 64
 LOOK_S = 0.002
 GIVEN_UP = "have got no further"
+IMPORTS = os.pathsep.join(str(Path(__file__).parents[up] / name) for up, name in ((2, "scripts"), (1, "")))
 LAUNCHER = "from soak.kills import launch_here; launch_here()"
 REQUEST = Path("request.json")
 COURSE = ("epoch", "step", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "samples_digest")
@@ -67,7 +68,14 @@ class Training:
         with (self.folder / "output.txt").open("a") as output:
             command = [sys.executable, "-c", LAUNCHER]
             self.launchers.append(
-                subprocess.Popen(command, cwd=self.folder, stdout=output, stderr=output, start_new_session=True)
+                subprocess.Popen(
+                    command,
+                    cwd=self.folder,
+                    env=os.environ | {"PYTHONPATH": IMPORTS},
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                )
             )
 
     def wait(self):
@@ -289,3 +297,20 @@ def kill_until_over(training, chance, most, say):
                 training.launchers[-1].wait()
                 training.start()
     return kills
+
+
+def assert_exact_recoveries(folder, prepared, epochs, chance, kills, say):
+    """Trainings are killed so many times, one training after the other, and all end with an unbroken one's bits."""
+    unbroken = Training(folder / "unbroken", prepared, epochs)
+    train_and_kill(unbroken, chance, 0, say)
+    assert [record["epoch"] for record in unbroken.course()] == list(range(epochs))
+    assert {record["samples_digest"] for record in unbroken.course()} == {unbroken.expected_digest()}
+
+    started_s, done, trainings = time.monotonic(), 0, 0
+    while done < kills:
+        trainings += 1
+        killed = Training(folder / f"killed-{trainings}", prepared, epochs)
+        done += train_and_kill(killed, chance, kills - done, say)
+        assert killed.weights() == unbroken.weights()
+        assert killed.course() == unbroken.course()
+    say(f"{kills} kills in {trainings} trainings, {time.monotonic() - started_s:.0f} s: all ended with the same bits")
