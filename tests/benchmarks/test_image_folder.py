@@ -2,8 +2,9 @@
 
 Peers are torchvision's `references/classification/train.py`, unmodified, from the folder that `TORCHVISION_REFERENCES`
 names, and PyTorch Lightning, from the import path or the folder that `LIGHTNING_PATH` names (only its process sees
-that). All sides train torchvision's ResNet-18 in fp32 on the CPU with SGD (Nesterov), random resized crops and mirror
-images, with as many threads, and as many workers, each in a process of its own. They take turns; medians count.
+that). All sides train torchvision's ResNet-18 on the CPU with SGD (Nesterov), random resized crops and mirror
+images, with as many threads, and as many workers, each in a process of its own. They take turns; medians count. Peers
+compute in fp32, slimline too, and once as it does where nothing is said.
 
 Three figures: the speed between the first and the last step of an epoch, without the steps that start workers and
 caches; the processor time per image in between, workers included, which a busy machine changes less; and the time
@@ -28,6 +29,9 @@ from PIL import Image
 HERE = Path(__file__).parent / "image_folder"
 ROOT = Path(__file__).parents[2]
 THREADS, REPETITIONS, CLASSES = 2, 3, 10
+# Storage and precision; `defaults` is what slimline does where nothing else is said.
+OURS = {"pixels": ("pixels", "fp32"), "jpeg": ("jpeg", "fp32"), "defaults": ("auto", "auto")}
+LEAST = {("defaults", 32): 1.5}  # ratio to a peer; 1 otherwise
 # side in pixels -> batch, steps of an epoch, steps before the clock starts
 SIDES = {32: (64, 24, 4), 224: (32, 12, 4)}
 
@@ -85,8 +89,8 @@ def lightning_side(folder, side, batch):
     return [str(HERE / "lightning_side.py"), str(folder), *map(str, (side, batch, THREADS))], place, "step"
 
 
-def our_side(folder, side, batch, storage, scratch):
-    arguments = [*map(str, (folder, side, batch, THREADS)), storage, str(scratch)]
+def our_side(folder, side, batch, storage, precision, scratch):
+    arguments = [*map(str, (folder, side, batch, THREADS)), storage, precision, str(scratch)]
     return [str(HERE / "our_side.py"), *arguments], f"{ROOT / 'scripts'}:{ROOT / 'tests'}", "step"
 
 
@@ -126,10 +130,10 @@ def test_an_epoch_is_no_slower_than_that_of(peer, side, folder, tmp_path):
     commands = {"peer": peer(folder, side, batch)}
     speeds, cpu_ms, whole_s = {}, {}, {}
     for repetition in range(REPETITIONS):
-        for storage in ("pixels", "jpeg"):
-            scratch = tmp_path / f"{storage}-{repetition}"
+        for name, (storage, precision) in OURS.items():
+            scratch = tmp_path / f"{name}-{repetition}"
             scratch.mkdir()
-            commands[storage] = our_side(folder, side, batch, storage, scratch)
+            commands[name] = our_side(folder, side, batch, storage, precision, scratch)
         for name, command in commands.items():
             times_s = epoch_times_s(*command, steps, tmp_path)
             clock_s, processor_s = (times_s[-1] - times_s[warmup - 1]) / (batch * (steps - warmup))
@@ -144,5 +148,5 @@ def test_an_epoch_is_no_slower_than_that_of(peer, side, folder, tmp_path):
             f"{median(speeds[name]) / theirs:.2f} of the peer; {median(cpu_ms[name]):.2f} ms of processor an image; "
             f"start to the end of the first epoch {median(whole_s[name]):.1f} s"
         )
-    assert median(speeds["pixels"]) >= theirs
-    assert median(speeds["jpeg"]) >= theirs
+    for name in OURS:
+        assert median(speeds[name]) >= LEAST.get((name, side), 1.0) * theirs, name

@@ -1,6 +1,6 @@
 """From an image folder through the data steps to one epoch of the trainer.
 
-    python our_side.py FOLDER SIDE_PX BATCH THREADS STORAGE SCRATCH
+    python our_side.py FOLDER SIDE_PX BATCH THREADS STORAGE PRECISION SCRATCH
 
 Prints a line after each step of the epoch.
 """
@@ -13,10 +13,14 @@ from torch import nn
 from torchvision.models import resnet18
 from unit.data_fixtures import Steps
 
+from slimline.config.cluster import ClusterConfig
 from slimline.config.dataset import DatasetConfig
+from slimline.config.model import ModelConfig
 from slimline.config.train import TrainConfig
 from slimline.data.prepared import PreparedDataset
-from slimline.models.registry import Normalize
+from slimline.models.registry import Normalize, architecture_for
+from slimline.plan.allocation import choose
+from slimline.plan.footprint import footprint
 from slimline.training.distributed import World
 from slimline.training.loop import Trainer
 from slimline.training.losses import cross_entropy
@@ -34,7 +38,7 @@ class StepsTold(StopRequest):
         return False
 
 
-def main(folder, side_px, batch, threads, storage, scratch):
+def main(folder, side_px, batch, threads, storage, precision, scratch):
     torch.set_num_threads(threads)
     dataset = DatasetConfig(name="image-folder", path=str(folder), image_size=side_px, validation=0.0, storage=storage)
     data = PreparedDataset.open(Steps(dataset, scratch / "data", threads).run())
@@ -42,12 +46,17 @@ def main(folder, side_px, batch, threads, storage, scratch):
     recipe = TrainConfig.model_validate(
         {
             "epochs": 1, "batch_size": batch, "optimizer": "sgd", "learning_rate": 0.1, "weight_decay": 1e-4,
-            "augmentation": augmentation, "log_every_steps": 1_000_000,
+            "augmentation": augmentation, "log_every_steps": 1_000_000, "precision": precision,
         }
     )  # fmt: skip
+    cluster = ClusterConfig(
+        name="bench", executor="local", cpus_per_node=threads, cpus_per_task=threads, memory_mb_per_node=16_000
+    )
+    architecture = architecture_for(ModelConfig(name="resnet18"), data.stats)
+    plan = choose(footprint(architecture), recipe, data.stats.n_train, cluster)
     spec = TrainingSpec(
         experiment="bench", variant="dense", seed=0, entry="", prepared=data.folder, recipe=recipe,
-        allocation=Allocation(1, 1, threads, "cpu", "fp32", batch, 1), inputs={}, code="",
+        allocation=Allocation.from_plan(plan), inputs={}, code="",
     )  # fmt: skip
     RunSettings(checkpoint_interval_s=1e9).write(scratch)
     # torchvision's network as it is: slimline's own choice for small images would have another first layer.
@@ -56,4 +65,4 @@ def main(folder, side_px, batch, threads, storage, scratch):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *map(int, sys.argv[2:5]), sys.argv[5], Path(sys.argv[6]))
+    main(Path(sys.argv[1]), *map(int, sys.argv[2:5]), *sys.argv[5:7], Path(sys.argv[7]))
