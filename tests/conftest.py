@@ -1,6 +1,7 @@
 """Real data that several tests share: made once per session by the real steps."""
 
 import os
+import signal
 import sys
 
 import pytest
@@ -13,6 +14,9 @@ from slimline.data.preprocess import preprocess
 # A commit hook hands these to the tests; git commands in their scratch folders would then write to this repository.
 for name in [name for name in os.environ if name.startswith("GIT_")]:
     del os.environ[name]
+
+# Started in the background by a shell, tests have interrupts ignored, and so would all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
