@@ -7,7 +7,7 @@ import io
 import shlex
 import sys
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -43,7 +43,22 @@ def check_config_files() -> None:
 
         with one_screen():
             for file in files:
+                _refuse_target(Path(file), files)
                 read_yaml(Path(file))
+
+
+def _refuse_target(file: Path, files: Sequence[str | Path]) -> None:
+    """Refuses what is no config file but a target that `--configfile` has swallowed: it takes every word it can."""
+    from slimline.config.yaml_file import SUFFIXES
+
+    if len(files) > 1 and file.suffix not in SUFFIXES and not file.exists():
+        raise SlimlineError(
+            "A target stands where a config file is expected.",
+            where="--configfile, which takes every word up to the next option",
+            got=str(file),
+            expected="YAML files only",
+            next_step=f"put targets first: snakemake {file} --cores 4 --configfile {files[0]}",
+        )
 
 
 @contextlib.contextmanager

@@ -193,6 +193,16 @@ def test_a_config_file_that_cannot_be_read_is_one_screen(workflow, monkeypatch, 
     assert "got:      a list" in capsys.readouterr().err
 
 
+def test_a_target_after_the_config_file_is_named(workflow, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["snakemake", "--configfile", "good.yaml", "results/a/report.html"])
+    with pytest.raises(SystemExit) as end:
+        command_line.check_config_files()
+    assert end.value.code == 1
+    said = capsys.readouterr().err
+    assert "A target stands where a config file is expected." in said
+    assert "snakemake results/a/report.html --cores 4 --configfile good.yaml" in said
+
+
 def snakemake(folder, *arguments):
     return subprocess.run(
         [sys.executable, "-m", "snakemake", *arguments], cwd=folder, capture_output=True, text=True,
