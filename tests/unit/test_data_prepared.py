@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 
@@ -128,3 +129,13 @@ def test_a_constant_channel_has_deviation_one():
     moments.add(np.stack([np.full((2, 2), 7, np.uint8), np.array([[0, 255], [0, 255]], np.uint8)]))
     assert moments.mean == (7.0, 127.5)
     assert moments.std == (1.0, 127.5)
+
+
+def test_moments_of_large_images_are_exact():
+    moments, image = Moments(1), np.full((1, 300, 300), 255, np.uint8)
+    image[0, 0, 0] = 254
+    for _ in range(3):
+        moments.add(image)
+    n = 3 * 300 * 300
+    assert moments.mean == ((255 * n - 3) / n,)
+    assert moments.std == (math.sqrt(3 * (n - 3)) / n,)

@@ -32,6 +32,32 @@ def test_sgd_step_follows_the_formula_of_nesterov_momentum():
     assert model.weight.item() == pytest.approx(start - 0.5 * 1.9)
 
 
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_weights_with_channels_last_take_the_same_steps_without_a_copy_of_their_gradients(name):
+    def trained(memory_format):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 3)).to(memory_format=memory_format)
+        (optimizer,) = build_optimizers(model, recipe(optimizer=name, weight_decay=0.1))
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+            for _ in range(3):
+                for parameter in model.parameters():
+                    gradient = torch.randn(parameter.shape)
+                    parameter.grad = torch.empty_like(parameter).copy_(gradient)
+                optimizer.step()
+        for parameter in model.parameters():
+            state = [value for value in optimizer.state[parameter].values() if value.shape == parameter.shape]
+            assert state
+            assert all(tensor.stride() == parameter.stride() for tensor in (parameter.grad, *state))
+        return [*model.parameters()], {event.key for event in profiler.key_averages()}
+
+    plain, _ = trained(torch.contiguous_format)
+    last, operations = trained(torch.channels_last)
+    torch.testing.assert_close(last, plain, rtol=1e-5, atol=1e-6)
+    assert last[0].stride() == (27, 1, 9, 3)
+    assert f"aten::_fused_{name}_" in operations
+    assert "aten::contiguous" not in operations
+
+
 def test_cross_entropy_is_the_sum_over_the_batch():
     logits, labels = torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0])
     expected = math.log(1 + math.exp(-2)) + math.log(1 + math.exp(1))

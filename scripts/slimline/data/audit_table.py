@@ -9,7 +9,7 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from slimline.files import replacing
+from slimline.data.table import write_table
 
 SCHEMA = pa.schema(
     {
@@ -56,8 +56,7 @@ class AuditRow:
 def write_audit_table(path: Path, rows: list[AuditRow]) -> None:
     """Writes the table; equal rows give an equal file."""
     columns = {field.name: [getattr(row, field.name) for row in rows] for field in fields(AuditRow)}
-    with replacing(path) as temporary:
-        pq.write_table(pa.table(columns, SCHEMA), temporary)
+    write_table(path, columns, SCHEMA)
 
 
 def read_audit_table(path: Path) -> list[AuditRow]:

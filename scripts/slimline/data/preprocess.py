@@ -6,13 +6,12 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from slimline.config.dataset import AUTO_PIXELS_GIB, DatasetConfig
 from slimline.data.audit_table import AuditRow, read_audit_table
@@ -26,8 +25,19 @@ from slimline.data.readers import Reader, open_reader
 from slimline.data.screening import screen
 from slimline.data.shards import write_shards
 from slimline.data.splits import holdout
+from slimline.data.table import write_table
 from slimline.errors import SlimlineError
 from slimline.files import read_json, replacing, sha256_bytes, write_json
+
+INDEX_SCHEMA = pa.schema(
+    {
+        "row": pa.int64(),
+        "sample_id": pa.string(),
+        "sha256": pa.string(),
+        "label": pa.int64(),
+        "split": pa.string(),
+    }
+)
 
 T = TypeVar("T")
 
@@ -175,17 +185,8 @@ def _changed(row: IndexRow, got: str) -> SlimlineError:
 
 
 def _write_index(path: Path, rows: list[IndexRow]) -> None:
-    table = pa.table(
-        {
-            "row": pa.array(range(len(rows)), pa.int64()),
-            "sample_id": [row.sample_id for row in rows],
-            "sha256": [row.sha256 for row in rows],
-            "label": pa.array([row.label for row in rows], pa.int64()),
-            "split": [row.split for row in rows],
-        }
-    )
-    with replacing(path) as temporary:
-        pq.write_table(table, temporary)
+    columns = {field.name: [getattr(row, field.name) for row in rows] for field in fields(IndexRow)}
+    write_table(path, {"row": range(len(rows)), **columns}, INDEX_SCHEMA)
 
 
 def _stats(

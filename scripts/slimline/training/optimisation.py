@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from slimline.config.train import TrainConfig
 from slimline.errors import SlimlineError
 from slimline.training.parallel import by_mesh, is_sharded, total_norm
+from slimline.training.plain_layout import step_in_plain_layout
 from slimline.training.schedule import peak_learning_rate
 
 MOMENTUM = 0.9
@@ -70,9 +71,9 @@ def build_optimizers(model: nn.Module, recipe: TrainConfig) -> list[torch.optim.
         groups = _groups(named, multipliers, recipe.weight_decay)
         # torch has no fused SGD for parameters that ranks share.
         fused = not is_sharded(model)
-        return [torch.optim.SGD(groups, lr=lr, momentum=MOMENTUM, nesterov=True, fused=fused)]
+        return [step_in_plain_layout(torch.optim.SGD(groups, lr=lr, momentum=MOMENTUM, nesterov=True, fused=fused))]
     if recipe.optimizer == "adamw":
-        return [torch.optim.AdamW(_groups(named, multipliers, recipe.weight_decay), lr=lr, fused=True)]
+        return [_adamw(_groups(named, multipliers, recipe.weight_decay), lr)]
     matrices = _hidden_matrices(model)
     hidden = {name: parameter for name, parameter in named.items() if id(parameter) in matrices}
     others = {name: parameter for name, parameter in named.items() if name not in hidden}
@@ -86,7 +87,7 @@ def build_optimizers(model: nn.Module, recipe: TrainConfig) -> list[torch.optim.
         )
     hidden_groups = _groups(hidden, multipliers, recipe.weight_decay)
     muon = torch.optim.Muon(hidden_groups, lr=lr, adjust_lr_fn="match_rms_adamw")
-    return [muon, torch.optim.AdamW(_groups(others, multipliers, recipe.weight_decay), lr=lr, fused=True)]
+    return [muon, _adamw(_groups(others, multipliers, recipe.weight_decay), lr)]
 
 
 def set_learning_rate(optimizers: Sequence[torch.optim.Optimizer], learning_rate: float) -> None:
@@ -104,6 +105,10 @@ def clip_gradients(optimizers: Sequence[torch.optim.Optimizer], limit: float | N
         for group in groups:
             nn.utils.clip_grads_with_norm_(group, limit, norm)
     return norm
+
+
+def _adamw(groups: list[dict[str, object]], lr: float) -> torch.optim.Optimizer:
+    return step_in_plain_layout(torch.optim.AdamW(groups, lr=lr, fused=True))
 
 
 def _groups(named: Mapping[str, Tensor], multipliers: dict[str, float], weight_decay: float) -> list[dict[str, object]]:
