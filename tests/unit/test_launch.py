@@ -112,7 +112,7 @@ def test_a_rank_that_is_killed_once_costs_one_attempt():
 
 def test_a_job_that_stops_when_it_is_asked_to_is_started_again():
     receipt = run("stop_once")
-    assert [attempt["state"] for attempt in receipt["attempts"]] == ["STOPPED", "COMPLETED"]
+    assert [attempt["state"] for attempt in receipt["attempts"]] == ["LEFT", "COMPLETED"]
     assert receipt["attempts"][0]["reason"] == "it left when it was asked to"
 
 
