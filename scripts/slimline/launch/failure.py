@@ -29,12 +29,14 @@ def failure_screen(
         command: what the user typed, to be typed again.
     """
     failure = ending.failure
+    blamed = failure is not None and failure["kind"] != "peer"
+    rank = failure["rank"] if failure is not None and blamed else _silent_rank(spec, folder, failure)
     if failure is not None and failure["kind"] == "mistake":
-        return SlimlineError(failure["text"])
-    rank = (
-        failure["rank"] if failure is not None and failure["kind"] == "error" else _silent_rank(spec, folder, failure)
-    )
-    what = f"Rank {rank} of the training job failed." if failure else "The training job ended without a result."
+        what = failure["text"]  # a screen of its own, which says what to mend
+    elif failure is not None:
+        what = f"Rank {rank} of the training job failed."
+    else:
+        what = "The training job ended without a result."
     return SlimlineError(
         what if why is None else f"{what.removesuffix('.')}: {why}.",
         where=f"experiment {spec.experiment}, variant {spec.variant}, seed {spec.seed}, job {job_id}, {ending.state}",
