@@ -38,6 +38,9 @@ def decide(
 ) -> Decision:
     """Decides after the last of `attempts`, which ended without a result and without an error of its own.
 
+    The number of attempts has no bound of its own but for memory: a training that gets further each time, be it from
+    one time limit to the next, comes to its end.
+
     Args:
         attempts: those of this run, oldest first.
         resources: what the last one asked for.

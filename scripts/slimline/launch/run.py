@@ -26,7 +26,7 @@ from slimline.launch.recovery import decide
 from slimline.launch.refusal import refusal
 from slimline.launch.resources import Resources
 from slimline.launch.signals import interrupts_ignored, interrupts_raised
-from slimline.launch.states import CANCELLED, COMPLETED, STALLED, JobState
+from slimline.launch.states import CANCELLED, COMPLETED, LOST, STALLED, JobState
 from slimline.launch.watch import Ending, Watch
 from slimline.training.settings import RunSettings
 from slimline.training.spec import (
@@ -181,7 +181,8 @@ class Launch:
         self.spec.write(self.folder)
         cluster, folders = self.cluster, tuple(str(job.folder) for job in earlier)
         RunSettings(cluster.checkpoint_interval_s, cluster.checkpoint_mode, folders).write(self.folder)
-        after = tried[-1].job_id if tried and tried[-1].state == STALLED else None
+        # One that hangs may outlive its cancellation, and one that Slurm has lost may turn up again.
+        after = tried[-1].job_id if tried and tried[-1].state in (STALLED, LOST) else None
         self.receipt.intend(self.resources, [job.folder.name for job in earlier])
         try:
             job_id = self.backend.submit(self.folder, self.spec.name, self.resources, after)
