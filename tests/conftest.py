@@ -15,8 +15,9 @@ from slimline.data.preprocess import preprocess
 for name in [name for name in os.environ if name.startswith("GIT_")]:
     del os.environ[name]
 
-# Started in the background by a shell, tests have interrupts ignored, and so would all that they start.
+# Started in the background by a shell or under nohup, tests have interrupts ignored, and so would all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

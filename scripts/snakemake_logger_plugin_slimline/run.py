@@ -25,6 +25,8 @@ TICK_S = 1.0
 FIRST_SIGN_S = 60.0
 LAST_SIGN_S = 1800.0
 LOG_LINES = 40
+# Jobs whose logs are read for the status line: more than fit in it.
+MOST_TOLD = 4
 WILDCARDS_WIDTH = 20
 LABEL_WIDTH = 10
 
@@ -237,16 +239,27 @@ class RunView(View):
             self.terminal.status(self._status(now_s) if self._running and self._tells_jobs else "")
 
     def _status(self, now_s: float) -> str:
-        """What runs now; a job that runs alone shows how far its log says it is."""
+        """What runs now, and how far it is by its logs: in full for a job that runs alone, in a word for several."""
         jobs = list(self._running.values())
-        names = ", ".join(f"{job.name} ({duration(now_s - job.started_s, decimals=0)})" for job in jobs)
-        said = last_progress(jobs[0].logs[-1]) if len(jobs) == 1 and jobs[0].logs else ""
-        latest = f": {said.removeprefix(f'{jobs[0].wildcards}: ')}" if said else ""
-        return f"{'running':<{self._mark_width}}  {names}{latest}"
+        said = [_progress(job) for job in jobs[:MOST_TOLD]] + [""] * len(jobs[MOST_TOLD:])
+        if len(jobs) == 1:
+            (latest,), told = said, [""]
+        else:
+            latest, told = "", [text.partition(",")[0] for text in said]
+        names = ", ".join(
+            f"{job.name} ({duration(now_s - job.started_s, decimals=0)}{text and f', {text}'})"
+            for job, text in zip(jobs, told, strict=True)
+        )
+        return f"{'running':<{self._mark_width}}  {names}{latest and f': {latest}'}"
 
     def _tick_until_the_end(self) -> None:
         while not self._end.wait(TICK_S):
             self.tick(time.time())
+
+
+def _progress(job: Job) -> str:
+    """How far a job is, as its log says it last; empty where it does not."""
+    return last_progress(job.logs[-1]).removeprefix(f"{job.wildcards}: ") if job.logs else ""
 
 
 def _detail(label: str, text: object) -> str:

@@ -43,11 +43,12 @@ class Slurm:
         text = f"#!/bin/bash\n{script}\n"
         return self.command("sbatch", "--parsable", "--output=%j.out", *options, input=text, cwd=folder).strip()
 
-    def sacct(self, job, *fields, steps=False):
+    def sacct(self, job, *fields, steps=False, **options):
         """One tuple of fields per record of a job, requeued ones before."""
         only = [] if steps else ["--allocations"]
         form = ["--noheader", "--parsable2", "--duplicates", f"--format={','.join(fields)}"]
-        return [tuple(line.split("|")) for line in self.command("sacct", *only, *form, f"--jobs={job}").splitlines()]
+        answer = self.command("sacct", *only, *form, f"--jobs={job}", **options)
+        return [tuple(line.split("|")) for line in answer.splitlines()]
 
     def states(self, job):
         """The states of a job, one for each time that it was queued."""

@@ -91,12 +91,16 @@ def test_what_a_killed_snakemake_leaves_does_not_wait_on(training):
 def test_an_interrupt_leaves_no_job_and_no_process(training, number):
     place, process = training
     job, ranks = place.job_id, list(place.ranks().values())
+    signalled_unix_s = time.time()
     assert end(process, number) != 0
     # Snakemake has ended, so this is what it leaves: 5 s at most are allowed for the job to go.
     _, alive = psutil.wait_procs(ranks, timeout=5)
     assert not alive
     assert place.slurm.states(job) == ["CANCELLED"]
     assert rules_of(place) == []
+    # By Slurm's own record, in full seconds: however long Snakemake took, the job was cancelled within 5 s.
+    ((cancelled_unix_s,),) = place.slurm.sacct(job, "end", env=os.environ | {"SLURM_TIME_FORMAT": "%s"})
+    assert int(cancelled_unix_s) - int(signalled_unix_s) <= 5
 
 
 def test_interrupted_while_it_waits_in_the_queue_the_job_is_cancelled(workplace, clean, tmp_path):
@@ -248,13 +252,36 @@ def test_fifty_jobs_ask_politely_and_run_side_by_side(workplace, slurm):
 
 
 def questions(slurm):
-    """How often Slurm was asked about jobs, by its own count."""
-    counts = re.findall(r"REQUEST_JOB_(?:USER_)?INFO\w*\s+\(\s*\d+\) count:(\d+)", slurm.command("sdiag"))
-    assert counts
-    return sum(map(int, counts))
+    """How often Slurm was asked about jobs, by its own count: its controller by squeue, its accounts by sacct."""
+    asked = re.findall(r"REQUEST_JOB_(?:USER_)?INFO\w*\s+\(\s*\d+\) count:(\d+)", slurm.command("sdiag"))
+    accounts = slurm.command("sacctmgr", "show", "stats")
+    assert asked
+    assert "RPC statistics" in accounts
+    asked += re.findall(r"DBD_GET_JOBS_COND\s+\(\s*\d+\) count:(\d+)", accounts)
+    return sum(map(int, asked))
+
+
+def test_the_count_of_questions_sees_all_of_them(slurm):
+    before = questions(slurm)
+    slurm.command("squeue", "--me")
+    slurm.command("sacct")
+    assert questions(slurm) == before + 2
 
 
 def most_at_once(receipts):
     """The largest number of jobs that ran at one time."""
     spans = [(attempt["started_utc"], attempt["ended_utc"]) for receipt in receipts for attempt in receipt["attempts"]]
     return max(sum(start <= moment < stop for start, stop in spans) for moment, _ in spans)
+
+
+def test_one_rank_too_ends_with_the_bits_of_an_unbroken_training(workplace):
+    alone, hit = (workplace(name, epochs=120, ranks=1) for name in ("alone", "hit"))
+    processes = [place.start() for place in (alone, hit)]
+    hit.wait_until_training()
+    assert hit.wait_for_progress(processes[1]), hit.output
+    hit.signal_rank(0, signal.SIGKILL)
+    assert hit.wait_for_progress(processes[1]), hit.output
+    hit.slurm.command("scontrol", "requeue", hit.job_id)
+    assert [process.wait(timeout=400) for process in processes] == [0, 0], hit.output
+    assert len(hit.receipt()["starts"]) == 3
+    assert hit.weights() == alone.weights()

@@ -1,5 +1,7 @@
 """`snakemake --profile slurm` on a real Slurm: the whole chain, with training on two nodes with two ranks each."""
 
+from datetime import datetime
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,10 +14,15 @@ from slimline.files import read_json
 pytestmark = pytest.mark.slurm
 
 RANKS = 4
-CONFIG = TINY | {"train": TINY["train"] | {"epochs": 2, "ranks": RANKS}}
+# Every kind of step.
+VARIANTS = TINY["variants"] | {
+    "int8": {"from": "pruned", "quantize": {"dtype": "int8"}},
+    "student": {"from": "dense", "distil": {"model": {"name": "convnet", "width": 0.25}, "epochs": 1}},
+}
+CONFIG = TINY | {"train": TINY["train"] | {"epochs": 2, "ranks": RANKS}, "variants": VARIANTS}
 # Nothing here lasts as long as Snakemake would wait before it asks.
 PROFILE = ("--profile", "slurm", "--slurm-init-seconds-before-status-checks", 2)
-TRAINED = ("dense", "pruned")
+TRAINED = ("dense", "pruned", "student")
 SITE = {"account": "local", "partition": "urgent"}
 
 
@@ -54,7 +61,7 @@ def receipt(clone, variant):
 
 def test_the_chain_runs_to_the_report(on_slurm):
     assert (on_slurm.folder / "results/tiny/report.html").exists()
-    assert set(metrics(on_slurm).index) == set(TRAINED)
+    assert set(metrics(on_slurm).index) == {"dense", *VARIANTS}
     assert "cluster slurm (slurm)" in (on_slurm.folder / "output.txt").read_text()
 
 
@@ -142,4 +149,28 @@ def test_a_request_that_cannot_be_granted_is_refused_with_slurms_reason(
     assert "Slurm does not take the job." in result.stdout
     assert reason in result.stdout
     assert "Traceback" not in result.stdout
+    assert clean.command("squeue", "--noheader", "--states=running,pending") == ""
+    for receipt_path in clone.folder.glob(".slimline/jobs/tiny-dense-seed1-*/receipt.json"):
+        for attempt in read_json(receipt_path)["attempts"]:  # one that sbatch itself refuses leaves none
+            begin, end = (datetime.fromisoformat(attempt[f"{key}_utc"]) for key in ("submitted", "ended"))
+            assert (end - begin).total_seconds() <= 60
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        ({"partition": "nope"}, "invalid partition specified: nope"),
+        ({"account": "nope"}, "Invalid account or account/partition combination specified"),
+    ],
+    ids=["partition", "account"],
+)
+def test_other_rules_that_slurm_refuses_say_why(clean, on_slurm, tmp_path, limits, reason):
+    clone = on_slurm.copy(tmp_path / "clone")
+    site = clone.folder / "config/clusters/slurm.yaml"
+    site.write_text(yaml.safe_dump(yaml.safe_load(site.read_text()) | limits))
+    target = "results/tiny/dense/seed-0/latency.json"
+    (clone.folder / target).unlink()
+    result = clone.snakemake(target, *PROFILE, "--configfile", "tiny.yaml", check=False)
+    assert result.returncode != 0
+    assert reason in result.stdout
     assert clean.command("squeue", "--noheader", "--states=running,pending") == ""

@@ -35,6 +35,7 @@ class Workplace:
     clone: Clone
     slurm: Slurm
     name: str
+    n_ranks: int
     started: list = field(default_factory=list)
 
     @classmethod
@@ -43,7 +44,7 @@ class Workplace:
         clone = clone_into(folder)
         (folder / "config/clusters/slurm.yaml").write_text(yaml.safe_dump(SITE | (site or {})))
         clone.write_config(name, dataset={"name": "digits"}, model={"name": "resnet8"}, train=TRAIN | train)
-        return cls(clone, slurm, name)
+        return cls(clone, slurm, name, (TRAIN | train)["ranks"])
 
     def arguments(self, *seeds):
         targets = [f"results/{self.name}/dense/seed-{seed}/job.json" for seed in seeds or (0,)]
@@ -126,7 +127,7 @@ class Workplace:
             assert self.started[-1].poll() is None, f"it has ended: {self.output}"
             heartbeats = list(self.clone.folder.glob(f".slimline/jobs/{self.name}-*/{HEARTBEAT_FILE}"))
             beating = bool(heartbeats) and read_json(heartbeats[0]).get("phase") in ("train", "validate")
-            return beating and len(self.ranks()) == TRAIN["ranks"]
+            return beating and len(self.ranks()) == self.n_ranks
 
         until(training, timeout_s, lambda: f"no training; output: {self.output}; queue: {self.slurm.command('squeue')}")
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,15 +11,18 @@ from pathlib import Path
 
 import psutil
 import pytest
+from filelock import FileLock
 
 from slimline.config.cluster import ClusterConfig
 from slimline.config.train import TrainConfig
 from slimline.errors import SlimlineError
 from slimline.files import read_json, write_json
+from slimline.launch.owner import Owner
+from slimline.launch.queue import UnansweredError
 from slimline.launch.receipt import SUBMITTING, Receipt
 from slimline.launch.resources import Resources
 from slimline.launch.run import JOBS, TrainingOutputs, launch
-from slimline.launch.states import RUNNING
+from slimline.launch.states import RUNNING, JobState
 from slimline.training.settings import RunSettings
 from slimline.training.spec import CHECKPOINTS_FOLDER, RESULT_FOLDER, Allocation, TrainingSpec, checkpoint_name
 
@@ -88,7 +92,9 @@ def test_a_change_of_what_is_logged_repeats_nothing_and_reaches_a_job_that_start
 def test_a_users_mistake_in_a_rank_comes_back_as_it_is():
     with pytest.raises(SlimlineError, match="too wild") as caught:
         run("mistake")
-    assert "Traceback" not in str(caught.value)
+    assert str(caught.value).startswith(
+        "The learning rate is too wild.\n  where:    experiment test, variant dense, seed 0, "
+    )
 
 
 def test_a_failed_rank_ends_its_peers_and_shows_its_own_log():
@@ -112,7 +118,7 @@ def test_a_rank_that_is_killed_once_costs_one_attempt():
 
 def test_a_job_that_stops_when_it_is_asked_to_is_started_again():
     receipt = run("stop_once")
-    assert [attempt["state"] for attempt in receipt["attempts"]] == ["STOPPED", "COMPLETED"]
+    assert [attempt["state"] for attempt in receipt["attempts"]] == ["LEFT", "COMPLETED"]
     assert receipt["attempts"][0]["reason"] == "it left when it was asked to"
 
 
@@ -169,6 +175,110 @@ def test_the_job_is_remembered_before_anything_waits(monkeypatch):
         run("wait_for_ever")
 
 
+@pytest.mark.parametrize("mode", [None, 0o755])
+def test_only_the_user_can_write_where_the_pickles_lie(mode):
+    folder = JOBS / f"{spec('succeed').name}-{spec('succeed').digest[:16]}"
+    if mode is not None:
+        folder.mkdir(parents=True)
+        folder.chmod(mode)
+    run("succeed")
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+class Interrupted:
+    """A backend whose controller may be away, and which notes what is asked of it."""
+
+    def __init__(self, moment, answers):
+        self.moment, self.answers, self.asked = moment, answers, []
+
+    def _at(self, moment):
+        if moment == self.moment:
+            raise KeyboardInterrupt
+
+    def submit(self, folder, name, resources, after=None):
+        self._at("submit")
+        return "7"
+
+    def find(self, folder, since_unix_s):
+        return "7"
+
+    def look(self, job_id):
+        self._at("look")
+        return JobState("STALLED")
+
+    def cancel(self, job_id):
+        self.asked.append(f"cancel {job_id}")
+        if self.asked.count(f"cancel {job_id}") == 1:
+            self._at("cancel")
+        return self.answers
+
+    def withdraw(self, folder):
+        self.asked.append("withdraw")
+        return self.answers
+
+
+MOMENTS = ["submit", "begin", "look", "cancel"]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("answers", [True, False])
+def test_wherever_an_interrupt_comes_the_job_is_taken_back_or_remembered(monkeypatch, moment, answers):
+    from slimline.launch import run as module
+
+    backend = Interrupted(moment, answers)
+    monkeypatch.setattr(module, "backend_for", lambda cluster: backend)
+    if moment == "begin":  # between the submission and the note of its id
+        monkeypatch.setattr(Receipt, "begin", lambda *_: backend._at("begin"))
+    with pytest.raises(KeyboardInterrupt):
+        run("succeed")
+    assert backend.asked[-1] == ("withdraw" if moment in ("submit", "begin") else "cancel 7")
+    (folder,) = JOBS.iterdir()
+    attempts = [(attempt.job_id, attempt.state) for attempt in Receipt(folder).attempts]
+    if moment in ("submit", "begin"):
+        assert attempts == ([] if answers else [("", SUBMITTING)])
+    else:
+        assert attempts == [("7", "CANCELLED" if answers else RUNNING)]
+
+
+def test_a_request_of_which_nothing_is_known_is_remembered_and_looked_for(monkeypatch):
+    from slimline.launch import run as module
+
+    class Silent(Interrupted):
+        def submit(self, folder, name, resources, after=None):
+            raise UnansweredError("Slurm has not answered.")
+
+    monkeypatch.setattr(module, "backend_for", lambda cluster: Silent("", True))
+    with pytest.raises(UnansweredError):
+        run("succeed")
+    (folder,) = JOBS.iterdir()
+    assert [attempt.state for attempt in Receipt(folder).attempts] == [SUBMITTING]
+    monkeypatch.setattr(module, "backend_for", lambda cluster: Interrupted("look", False))
+    with pytest.raises(KeyboardInterrupt):
+        run("succeed")
+    assert [attempt.job_id for attempt in Receipt(folder).attempts] == ["7"]
+
+
+@pytest.mark.parametrize("state", ["STALLED", "LOST"])
+def test_an_attempt_that_may_live_still_is_waited_for_and_cancelled_again(monkeypatch, state):
+    from slimline.launch import run as module
+
+    class Twice(Interrupted):
+        def submit(self, folder, name, resources, after=None):
+            self.asked.append(f"after {after}")
+            return str(7 + len(Receipt(folder).attempts))
+
+        def look(self, job_id):
+            if job_id != "8":
+                raise KeyboardInterrupt
+            return JobState(state)
+
+    backend = Twice("", True)
+    monkeypatch.setattr(module, "backend_for", lambda cluster: backend)
+    with pytest.raises(KeyboardInterrupt):
+        run("succeed")
+    assert backend.asked == ["after None", "cancel 8", "after 8", "cancel 8", "cancel 9"]
+
+
 LAUNCHER = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
@@ -193,6 +303,73 @@ def test_an_interrupt_leaves_no_process_behind(number):
     assert process.wait(timeout=60) != 0
     _, alive = psutil.wait_procs(ranks, timeout=60)
     assert not alive
+
+
+def ranks_of_a_dead_controller():
+    """The launcher and its job are killed, but for the ranks."""
+    process = launcher()
+    process.kill()
+    process.wait(timeout=60)
+    ranks = [psutil.Process(int(path.read_text())) for path in Path().glob("up-*")]
+    (folder,) = JOBS.iterdir()
+    controller = psutil.Process(int(Receipt(folder).attempts[0].job_id))
+    controller.kill()
+    psutil.wait_procs([controller], timeout=60)
+    assert len(ranks) == 2
+    assert all(rank.is_running() for rank in ranks)
+    return folder, controller.pid, ranks
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["by its id", "by its folder"])
+def test_ranks_whose_controller_died_are_ended_before_others_start(known):
+    folder, _, ranks = ranks_of_a_dead_controller()
+    if not known:
+        receipt = Receipt(folder)
+        receipt.attempts[0].job_id, receipt.attempts[0].state = "", SUBMITTING
+        receipt._write()
+    for path in Path().glob("up-*"):
+        path.unlink()
+    second = launcher()
+    assert not any(rank.is_running() and rank.status() != psutil.STATUS_ZOMBIE for rank in ranks)
+    write_json(Path("go.json"), {})
+    assert second.wait(timeout=60) == 0
+    assert [attempt.state for attempt in Receipt(folder).attempts] == ["LOST", "COMPLETED"]
+
+
+def test_ranks_whose_controller_died_are_named_to_who_wants_to_train_otherwise():
+    _, _, ranks = ranks_of_a_dead_controller()
+    with pytest.raises(SlimlineError, match="still runs") as caught:
+        run("wait_for_ever", ranks=1)
+    assert all(str(rank.pid) in str(caught.value) for rank in ranks)
+    for rank in ranks:
+        rank.kill()
+
+
+def test_who_waits_for_another_run_leaves_with_its_snakemake(monkeypatch):
+    folder = JOBS / f"{spec('succeed').name}-{spec('succeed').digest[:16]}"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(Owner, "is_gone", True)
+    with FileLock(folder / "lock"), pytest.raises(SystemExit):
+        run("succeed")
+    assert Receipt(folder).attempts == []
+
+
+def test_who_waits_for_another_run_that_shows_no_sign_of_life_says_so_at_last(monkeypatch):
+    from slimline.launch import lock as module
+
+    folder = JOBS / f"{spec('succeed').name}-{spec('succeed').digest[:16]}"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(module, "LOCK_SILENT_LIMIT_S", -1.0)
+    with FileLock(folder / "lock"), pytest.raises(SlimlineError, match="no sign of life"):
+        run("succeed")
+
+
+def test_nothing_is_submitted_when_snakemake_is_gone(monkeypatch):
+    monkeypatch.setattr(Owner, "is_gone", True)
+    with pytest.raises(SystemExit):
+        run("succeed")
+    (folder,) = JOBS.iterdir()
+    assert Receipt(folder).attempts == []
 
 
 def test_a_killed_launcher_leaves_the_job_running_and_the_next_one_joins_it():

@@ -1,16 +1,21 @@
 """The local Slurm, as far as it can be tested without one."""
 
 import contextlib
+import os
 import re
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+import psutil
 import pytest
 
 from slimline.errors import SlimlineError
+from slimline.files import read_json, write_json
 from slimline.localcluster import host
 from slimline.localcluster.__main__ import main
+from slimline.localcluster.cluster import LocalCluster
 from slimline.localcluster.config_text import gres_conf, slurm_conf
 from slimline.localcluster.daemons import Daemon, minimal_environment, stop_daemons
 from slimline.localcluster.settings import ClusterFolder, ClusterSettings
@@ -155,7 +160,26 @@ def test_a_stranger_with_the_same_number_is_not_taken_for_a_daemon(tmp_path):
     ours.start()
     record = tmp_path / "d.json"
     process = ours.process
-    record.write_text(record.read_text().replace('"started_unix_s": ', '"started_unix_s": 1'))
+    write_json(record, read_json(record) | {"pid": os.getpid()})
     assert ours.process is None
     process.kill()
     process.wait()
+
+
+def test_a_clock_that_is_set_makes_no_daemon_a_stranger(tmp_path, monkeypatch):
+    ours = daemon(tmp_path, "import time; time.sleep(600)")
+    ours.start()
+    with monkeypatch.context() as patch:
+        patch.setattr(psutil.Process, "create_time", lambda self: 0.0)
+        assert ours.process is not None
+    stop_daemons([ours])
+
+
+def test_a_command_that_hangs_has_failed(tmp_path, monkeypatch):
+    def hang(command, **options):
+        raise subprocess.TimeoutExpired(command, options["timeout"])
+
+    monkeypatch.setattr(subprocess, "run", hang)
+    answer = LocalCluster(ClusterFolder.at(tmp_path), ClusterSettings()).command("scontrol", "ping")
+    assert answer.returncode != 0
+    assert "no answer within 60 s" in answer.stderr

@@ -342,17 +342,34 @@ def test_without_a_terminal_there_is_no_control_character(log):
 
 def test_on_a_terminal_the_last_line_tells_what_runs_and_how_far_it_is(tmp_path):
     log = tmp_path / "train.log"
-    log.write_text("2026-01-02 03:04:05,678 INFO dense seed 0: epoch 3 of 40\n2026-01-02 03:04:06,678 INFO other\n")
+    log.write_text(
+        "2026-01-02 03:04:05,678 INFO dense seed 0: epoch 3 of 40, step 1\n2026-01-02 03:04:06,678 INFO other\n"
+    )
     watched = Watched(RunView, tty=True)
     watched.begin(train=1, audit=1)
     watched.start(1, "train", logs=[log], variant="dense", seed=0)
     watched.view.tick(NOW_S + 5)
-    assert watched.text.endswith("\r\033[K\033[2mrunning   train dense seed 0 (5 s): epoch 3 of 40\033[0m\r")
+    assert watched.text.endswith("\r\033[K\033[2mrunning   train dense seed 0 (5 s): epoch 3 of 40, step 1\033[0m\r")
     watched.start(2, "audit", at_s=6)
-    assert watched.text.endswith("\033[2mrunning   train dense seed 0 (6 s), audit (0 s)\033[0m\r")
+    assert watched.text.endswith("\033[2mrunning   train dense seed 0 (6 s, epoch 3 of 40), audit (0 s)\033[0m\r")
     watched.finish(1, 1, 2, at_s=7)
     watched.finish(2, 2, 2, at_s=8)
     assert watched.end().endswith("\r\033[K\n\033[32m2 jobs done in 8.0 s.\033[0m\n\n")
+
+
+def test_of_many_jobs_the_status_reads_the_logs_of_a_few(tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(
+        run, "last_progress", lambda file: read.append(file.name) or f"dense seed {file.stem}: epoch 1 of 2"
+    )
+    watched = Watched(RunView, tty=True)
+    watched.begin(train=100)
+    for seed in range(100):
+        watched.start(seed, "train", logs=[tmp_path / f"{seed}.log"], variant="dense", seed=seed)
+    read.clear()
+    watched.view.tick(NOW_S + 5)
+    assert read == ["0.log", "1.log", "2.log", "3.log"]
+    assert "train dense seed 0 (5 s, epoch 1 of 2), train dense seed 1 (5 s, ..." in watched.text
 
 
 def test_lines_come_above_the_status_and_a_status_is_one_row():

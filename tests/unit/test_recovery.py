@@ -22,7 +22,7 @@ def decision(*attempts, asked=ASKED, remaining_s=None):
 
 
 @pytest.mark.parametrize(
-    "state", ["FAILED", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "LOST", "STALLED", "STOPPED", "COMPLETED"]
+    "state", ["FAILED", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "LOST", "STALLED", "LEFT", "COMPLETED"]
 )
 def test_what_was_lost_is_tried_again_with_the_same(state):
     assert decision(attempt(state)).resources == ASKED

@@ -12,7 +12,7 @@ from slimline.config.load import load_cluster, load_experiment
 from slimline.config.recipes import recipe_for
 from slimline.config.weights import with_digests
 from slimline.data.identity import dataset_id, prepared_id, source_fingerprint
-from slimline.launch.stale_lock import note_owner, remove_stale_locks
+from slimline.launch.stale_lock import enter
 
 BASE = Path(workflow.basedir)
 
@@ -126,10 +126,8 @@ def training_threads(wildcards):
 
 def take_over():
     """Frees the working directory from the lock of a run that was killed, and notes that this one is here."""
-    if remove_stale_locks():
+    if enter(runs=not workflow.output_settings.dryrun):
         print("slimline: the run before this one was killed; its lock is removed.", file=sys.stderr)
-    if not workflow.output_settings.dryrun:
-        note_owner()
 
 
 def announce():

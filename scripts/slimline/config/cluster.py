@@ -47,8 +47,8 @@ class ClusterConfig(Config):
     )
     stall_timeout_s: Annotated[int, Field(ge=10)] = Field(
         default=300,
-        description="A Slurm job that runs but has made no step for so many seconds is taken to be stuck, and "
-        "started again from its newest checkpoint.",
+        description="A job that runs but has made no step for so many seconds is taken to be stuck, and started again "
+        "from its newest checkpoint.",
     )
     poll_interval_s: Annotated[float, Field(ge=1)] = Field(
         default=15.0,

@@ -18,14 +18,21 @@ class Backend(Protocol):
     def submit(self, folder: Path, name: str, resources: Resources, after: str | None = None) -> str:
         """Submits the job whose spec lies in `folder`, to start when job `after` has ended; returns its id."""
 
-    def find(self, folder: Path) -> str | None:
-        """The id of a live job of `folder` that was submitted by somebody who could not write its id down."""
+    def find(self, folder: Path, since_unix_s: float) -> str | None:
+        """The id of a live job of `folder` by what is known later than `since_unix_s`.
+
+        Raises:
+            UnansweredError: nobody says whether there is one.
+        """
 
     def look(self, job_id: str) -> JobState | None:
         """How the job stands; None while nothing new is known."""
 
-    def cancel(self, job_id: str) -> None:
-        """Ends the job and everything it started."""
+    def cancel(self, job_id: str) -> bool:
+        """Ends the job and everything it started; false where it may go on."""
+
+    def withdraw(self, folder: Path) -> bool:
+        """Ends, within seconds, the job of a request that may have arrived; false where it may be there still."""
 
     def cancel_command(self, job_id: str) -> str:
         """What a user types to end the job."""

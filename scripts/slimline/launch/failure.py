@@ -7,6 +7,7 @@ from typing import Any
 
 from slimline.errors import SlimlineError
 from slimline.launch.earlier import EarlierJob
+from slimline.launch.patience import LOCK_SILENT_LIMIT_S
 from slimline.launch.states import JobState
 from slimline.launch.watch import Ending
 from slimline.training.spec import TrainingSpec, checkpoint_place
@@ -28,12 +29,14 @@ def failure_screen(
         command: what the user typed, to be typed again.
     """
     failure = ending.failure
+    blamed = failure is not None and failure["kind"] != "peer"
+    rank = failure["rank"] if failure is not None and blamed else _silent_rank(spec, folder, failure)
     if failure is not None and failure["kind"] == "mistake":
-        return SlimlineError(failure["text"])
-    rank = (
-        failure["rank"] if failure is not None and failure["kind"] == "error" else _silent_rank(spec, folder, failure)
-    )
-    what = f"Rank {rank} of the training job failed." if failure else "The training job ended without a result."
+        what = failure["text"]  # a screen of its own, which says what to mend
+    elif failure is not None:
+        what = f"Rank {rank} of the training job failed."
+    else:
+        what = "The training job ended without a result."
     return SlimlineError(
         what if why is None else f"{what.removesuffix('.')}: {why}.",
         where=f"experiment {spec.experiment}, variant {spec.variant}, seed {spec.seed}, job {job_id}, {ending.state}",
@@ -42,13 +45,35 @@ def failure_screen(
     )
 
 
-def held_screen(spec: TrainingSpec, job_id: str, state: JobState, command: str) -> SlimlineError:
-    """The error for a job that somebody holds: it stays in the queue."""
+def kept_screen(spec: TrainingSpec, job_id: str, state: JobState, why: str, command: str) -> SlimlineError:
+    """The error for a job that has waited too long for somebody to do something: it stays in the queue.
+
+    Args:
+        spec: the job.
+        job_id: its id.
+        state: how it stands.
+        why: what it waits for, and how long it has.
+        command: what the user typed, to be typed again.
+    """
     return SlimlineError(
-        "The training job is held in the queue, and waits until somebody lets it go.",
+        f"The training job does not go on: {why}.",
         where=f"experiment {spec.experiment}, variant {spec.variant}, seed {spec.seed}, job {job_id}",
         got=str(state),
-        next_step=f"scontrol release {job_id}, then join it: {command}",
+        next_step=f"see to that ({_remedy(state, job_id)}), then join the job: {command}; or end it: scancel {job_id}",
+    )
+
+
+def _remedy(state: JobState, job_id: str) -> str:
+    return f"scontrol release {job_id}" if state.is_held else f"scontrol show job {job_id} tells more"
+
+
+def lock_screen(spec: TrainingSpec, command: str) -> SlimlineError:
+    """The error for a job that another run keeps to itself without a sign of life."""
+    return SlimlineError(
+        "Another run holds this training job, and has shown no sign of life.",
+        where=f"experiment {spec.experiment}, variant {spec.variant}, seed {spec.seed}",
+        got=f"nothing for {LOCK_SILENT_LIMIT_S / 60:.0f} minutes",
+        next_step=f"find it (a stopped process? another login node?), let it go on or end it, and: {command}",
     )
 
 

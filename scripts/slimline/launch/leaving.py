@@ -48,9 +48,16 @@ def note_leaving(folder: Path, job_id: str | None, stopped: StoppedError) -> Non
     write_json(folder / LEFT_FILE, {"at_time_limit": at_limit})
 
 
+def watched_unix_s(folder: Path) -> float:
+    """When a launcher has last said that it follows the job; 0.0 if none ever has."""
+    try:
+        return (folder / WATCHED_FILE).stat().st_mtime
+    except OSError:
+        return 0.0
+
+
 def _is_watched(folder: Path) -> bool:
-    path = folder / WATCHED_FILE
-    return path.exists() and time.time() - path.stat().st_mtime < UNWATCHED_S
+    return time.time() - watched_unix_s(folder) < UNWATCHED_S
 
 
 def _is_at_its_time_limit(job_id: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -18,6 +18,11 @@ from slimline.launch.states import FAILED, LOST, RUNNING, JobState
 # How long before the time limit a job is asked to stop.
 SIGNAL_DELAY_S = 90
 GRACE_S = 5.0
+
+
+# The command lines of submitit's processes: a job's controller, and its ranks.
+CONTROLLER, RANK = "submitit.local._local", "submitit.core._submit"
+ID_VARIABLE = "SUBMITIT_LOCAL_JOB_ID"
 
 
 class LocalBackend:
@@ -40,16 +45,20 @@ class LocalBackend:
         )
         with interrupts_delayed():
             job = executor.submit(TrainingEntry(folder, f"127.0.0.1:{_free_port()}"))
-        self._submitted[job.job_id] = job
+            self._submitted[job.job_id] = job
         return str(job.job_id)
 
-    def find(self, folder: Path) -> str | None:
-        """The controller that works in `folder`, if there is one."""
+    def find(self, folder: Path, since_unix_s: float = 0.0) -> str | None:
+        """The id of the job that works in `folder`, if there is one: its controller's, which may have died alone."""
+        del since_unix_s  # what runs here is seen at once
         wanted = str((folder / "submitit").absolute())  # as submitit has it; another working folder may have the same
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                if process.cmdline()[1:3] == ["-m", "submitit.local._local"] and process.cmdline()[3] == wanted:
+                words = process.cmdline()
+                if wanted in words and CONTROLLER in words:
                     return str(process.pid)
+                if wanted in words and RANK in words:
+                    return process.environ()[ID_VARIABLE]
         return None
 
     def look(self, job_id: str) -> JobState:
@@ -64,21 +73,23 @@ class LocalBackend:
         self._most_ranks[job_id] = max(ranks, self._most_ranks.get(job_id, 0))
         return JobState(RUNNING) if ranks == self._most_ranks[job_id] else JobState(FAILED, "a rank has ended")
 
-    def cancel(self, job_id: str) -> None:
+    def cancel(self, job_id: str) -> bool:
         """Asks all processes of the job to end, and kills those that have not after a few seconds."""
-        controller = _controller(job_id)
-        processes = [] if controller is None else [*controller.children(recursive=True), controller]
-        for process in processes:
-            _quietly(process.terminate)
-        _, left = psutil.wait_procs(processes, timeout=GRACE_S)
-        for process in left:
-            _quietly(process.kill)
-        psutil.wait_procs(left, timeout=GRACE_S)
+        _end(_processes(job_id))
+        # Ranks of a controller that was just starting them, or has died before.
+        _end(list(_ranks(job_id)))
         self._reap(job_id)
+        return True
+
+    def withdraw(self, folder: Path) -> bool:
+        """Ends the job of `folder`, if there is one."""
+        job_id = self.find(folder)
+        return job_id is None or self.cancel(job_id)
 
     def cancel_command(self, job_id: str) -> str:
         """A signal that the controller hands on to all ranks, which save and leave."""
-        return f"kill {job_id}"
+        ends = [job_id] if _controller(job_id) is not None else [str(rank.pid) for rank in _ranks(job_id)]
+        return f"kill {' '.join(ends)}"
 
     def settle(self, job_id: str) -> None:
         """Waits a moment for processes that are about to end, then ends them."""
@@ -97,10 +108,39 @@ def _controller(job_id: str) -> psutil.Process | None:
     """The process of a local job, unless it is gone or its pid has gone to a stranger."""
     try:
         process = psutil.Process(int(job_id))
-        ours = "submitit.local._local" in process.cmdline()
+        ours = CONTROLLER in process.cmdline()
         return process if ours and process.status() != psutil.STATUS_ZOMBIE else None
     except psutil.Error:
         return None
+
+
+def _processes(job_id: str) -> list[psutil.Process]:
+    """The controller of a job and all that it has started."""
+    controller = _controller(job_id)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return [] if controller is None else [*controller.children(recursive=True), controller]
+    return []
+
+
+def _ranks(job_id: str) -> Iterator[psutil.Process]:
+    """The ranks of a job, and what they have started: known by their environment, whoever their parent is now.
+
+    Only in this working folder: elsewhere the number may be that of another job.
+    """
+    here = str(Path.cwd())
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get(ID_VARIABLE) == job_id and process.cwd() == here:
+                yield process
+
+
+def _end(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        _quietly(process.terminate)
+    _, left = psutil.wait_procs(processes, timeout=GRACE_S)
+    for process in left:
+        _quietly(process.kill)
+    psutil.wait_procs(left, timeout=GRACE_S)
 
 
 def _quietly(act: Callable[[], None]) -> None:

@@ -8,6 +8,10 @@ from pathlib import Path
 import psutil
 
 
+class SnakemakeGoneError(Exception):
+    """The Snakemake that this rule belongs to was killed: the job is left for the next one."""
+
+
 class Owner:
     """The nearest ancestor of this process that is Snakemake, if there is one."""
 

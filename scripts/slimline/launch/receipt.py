@@ -68,6 +68,11 @@ class Receipt:
         last = self.attempts[-1] if self.attempts else None
         return last if last and last.state in (SUBMITTING, RUNNING) else None
 
+    @property
+    def written_unix_s(self) -> float:
+        """When it was last written; 0.0 if it never was."""
+        return self._path.stat().st_mtime if self._path.exists() else 0.0
+
     def intend(self, resources: Resources, earlier: Iterable[str] = ()) -> None:
         """Notes that a submission is about to happen, of a job that may go on from those of `earlier` folders."""
         attempt = Attempt("", SUBMITTING, resources.memory_mb, resources.time_min, utc_now(), earlier=list(earlier))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from slimline.config.cluster import ClusterConfig
 from slimline.launch.receipt import Attempt
 from slimline.launch.resources import Resources
-from slimline.launch.states import CANCELLED, OUT_OF_MEMORY, STOPPED, TIMEOUT
+from slimline.launch.states import CANCELLED, LEFT, OUT_OF_MEMORY, TIMEOUT
 
 # Attempts in a row that end where the one before ended.
 MOST_WITHOUT_PROGRESS = 3
@@ -38,6 +38,9 @@ def decide(
 ) -> Decision:
     """Decides after the last of `attempts`, which ended without a result and without an error of its own.
 
+    The number of attempts has no bound of its own but for memory: a training that gets further each time, be it from
+    one time limit to the next, comes to its end.
+
     Args:
         attempts: those of this run, oldest first.
         resources: what the last one asked for.
@@ -53,7 +56,7 @@ def decide(
         return Decision(None, f"{MOST_WITHOUT_PROGRESS} attempts in a row have got no further")
     if last.state == TIMEOUT:
         return _with_time_for_the_rest(resources, cluster, remaining_s)
-    ended = "it was asked to stop" if last.state == STOPPED else f"it ended {last.state} without a result"
+    ended = "it was asked to stop" if last.state == LEFT else f"it ended {last.state} without a result"
     return Decision(resources, f"{ended}; it goes on from its newest checkpoint")
 
 

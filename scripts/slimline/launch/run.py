@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from slimline.config.cluster import ClusterConfig
 from slimline.errors import SlimlineError
@@ -19,15 +16,18 @@ from slimline.files import copy_file, read_json, write_json
 from slimline.launch.backends import Backend, backend_for
 from slimline.launch.earlier import EarlierJob, earlier_jobs
 from slimline.launch.entry import FAILURE_PATTERN, STARTS_FILE
-from slimline.launch.failure import failure_screen, held_screen, still_runs_screen
+from slimline.launch.failure import failure_screen, kept_screen, still_runs_screen
 from slimline.launch.leaving import LEFT_FILE
+from slimline.launch.lock import locked
+from slimline.launch.owner import Owner, SnakemakeGoneError
+from slimline.launch.queue import UnansweredError
 from slimline.launch.receipt import Attempt, Receipt
 from slimline.launch.recovery import decide
 from slimline.launch.refusal import refusal
 from slimline.launch.resources import Resources
 from slimline.launch.signals import interrupts_ignored, interrupts_raised
-from slimline.launch.states import CANCELLED, COMPLETED, STALLED, JobState
-from slimline.launch.watch import Ending, SnakemakeGoneError, Watch
+from slimline.launch.states import CANCELLED, COMPLETED, LOST, STALLED, JobState
+from slimline.launch.watch import Ending, Watch
 from slimline.training.settings import RunSettings
 from slimline.training.spec import (
     CHECKPOINTS_FOLDER,
@@ -67,16 +67,22 @@ def launch(spec: TrainingSpec, plan: dict[str, Any], cluster: ClusterConfig, out
     """
     folder = JOBS / f"{spec.name}-{spec.digest[:16]}"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _locked(folder, spec), interrupts_raised():
-        receipt = Receipt(folder)
-        if (folder / RESULT_FOLDER).exists():
-            log.info("%s: a finished job of the same content is used", spec.name)
-            if receipt.open_attempt:
-                receipt.end(JobState(COMPLETED), _started_utc(folder, receipt.open_attempt.job_id))
-        else:
-            Launch(spec, plan, cluster, folder, receipt).have_it_done()
-        shutil.rmtree(folder / CHECKPOINTS_FOLDER, ignore_errors=True)
-        _collect(folder, spec, plan, cluster, receipt, outputs)
+    folder.chmod(0o700)  # it holds submitit's pickles: whoever can write there runs code as this user
+    owner = Owner()
+    try:
+        with interrupts_raised(), locked(folder, spec, owner):
+            receipt = Receipt(folder)
+            if (folder / RESULT_FOLDER).exists():
+                log.info("%s: a finished job of the same content is used", spec.name)
+                if receipt.open_attempt:
+                    receipt.end(JobState(COMPLETED), _started_utc(folder, receipt.open_attempt.job_id))
+            else:
+                Launch(spec, plan, cluster, folder, receipt, owner).have_it_done()
+            shutil.rmtree(folder / CHECKPOINTS_FOLDER, ignore_errors=True)
+            _collect(folder, spec, plan, cluster, receipt, outputs)
+    except SnakemakeGoneError:
+        log.warning("Snakemake is gone; a job that was submitted goes on, and the next run joins it")
+        raise SystemExit(1) from None
 
 
 class Launch:
@@ -88,32 +94,51 @@ class Launch:
         cluster: where it runs.
         folder: its folder.
         receipt: its attempts.
+        owner: the Snakemake that waits for it.
     """
 
     def __init__(
-        self, spec: TrainingSpec, plan: dict[str, Any], cluster: ClusterConfig, folder: Path, receipt: Receipt
+        self,
+        spec: TrainingSpec,
+        plan: dict[str, Any],
+        cluster: ClusterConfig,
+        folder: Path,
+        receipt: Receipt,
+        owner: Owner,
     ) -> None:
-        self.spec, self.cluster, self.folder, self.receipt = spec, cluster, folder, receipt
+        self.spec, self.cluster, self.folder, self.receipt, self.owner = spec, cluster, folder, receipt, owner
         self.backend: Backend = backend_for(cluster)
-        self.watch = Watch(folder, self.backend, cluster, f"{spec.variant} seed {spec.seed}")
+        self.watch = Watch(folder, self.backend, cluster, f"{spec.variant} seed {spec.seed}", owner)
         planned = Resources.from_plan(plan)
         # What was too little before is not tried again.
         most_mb = max([planned.memory_mb, *(attempt.memory_mb for attempt in receipt.attempts)])
         self.resources = replace(planned, memory_mb=min(most_mb, max(cluster.memory_mb_per_node, planned.memory_mb)))
 
     def have_it_done(self) -> None:
-        """Returns when the result is there.
+        """Returns when the result is there; whatever interrupts it takes the job back.
 
         Raises:
             SlimlineError: the job was not accepted, or it failed.
         """
+        try:
+            self._try_until_done()
+        except (SlimlineError, SnakemakeGoneError):
+            raise  # what they leave in the queue is meant to stay there
+        except BaseException as error:
+            with interrupts_ignored():
+                self._take_back(JobState(CANCELLED, f"here, by {type(error).__name__}"))
+            raise
+
+    def _try_until_done(self) -> None:
         tried: list[Attempt] = []
         job_id = self._join()
         while True:
+            if job_id is None and self.owner.is_gone:
+                raise SnakemakeGoneError
             job_id = job_id or self._submit(tried)
-            ending = self._follow(job_id)
-            if ending.state.is_held:
-                raise held_screen(self.spec, job_id, ending.state, self.watch.owner.command)
+            ending = self.watch.follow(job_id)
+            if ending.stays is not None:
+                raise kept_screen(self.spec, job_id, ending.state, ending.stays, self.owner.command)
             if ending.has_result:
                 self._end(ending.state)
                 self.backend.settle(job_id)
@@ -123,13 +148,24 @@ class Launch:
             self._prepare_another(job_id, ending, tried)
             job_id = None
 
+    def _take_back(self, state: JobState) -> None:
+        """Cancels the job; where Slurm does not answer, the receipt keeps it, and the next run joins it."""
+        attempt = self.receipt.open_attempt
+        if attempt is None:
+            return
+        if not attempt.job_id:
+            if self.backend.withdraw(self.folder):
+                self.receipt.forget_intention()
+        elif self.backend.cancel(attempt.job_id):
+            self._end(state)
+
     def _join(self) -> str | None:
         """The job that an earlier run has not seen the end of."""
         attempt = self.receipt.open_attempt
         if attempt is None:
             self._warn_of_others()
             return None
-        job_id = attempt.job_id or self.backend.find(self.folder)
+        job_id = attempt.job_id or self.backend.find(self.folder, time.time())
         if job_id is None:
             self.receipt.forget_intention()
             return None
@@ -145,21 +181,20 @@ class Launch:
         self.spec.write(self.folder)
         cluster, folders = self.cluster, tuple(str(job.folder) for job in earlier)
         RunSettings(cluster.checkpoint_interval_s, cluster.checkpoint_mode, folders).write(self.folder)
-        after = tried[-1].job_id if tried and tried[-1].state == STALLED else None
+        # One that hangs may outlive its cancellation, and one that Slurm has lost may turn up again.
+        after = tried[-1].job_id if tried and tried[-1].state in (STALLED, LOST) else None
         self.receipt.intend(self.resources, [job.folder.name for job in earlier])
         try:
             job_id = self.backend.submit(self.folder, self.spec.name, self.resources, after)
-            self.receipt.begin(job_id)
+        except UnansweredError:
+            raise  # it may have arrived: the note of it stays for the next run
         except SlimlineError:
             self.receipt.forget_intention()
             raise
-        except BaseException:
-            # Interrupted while the request was on its way: it may have arrived.
-            found = self.backend.find(self.folder)
-            if found is not None:
-                self.backend.cancel(found)
-            self.receipt.forget_intention()
-            raise
+        self.receipt.begin(job_id)
+        if after is not None:
+            # Slurm may have been away when the one before was to be cancelled.
+            self.backend.cancel(after)
         log.info("%s: submitted as job %s", self.spec.name, job_id)
         return job_id
 
@@ -171,10 +206,10 @@ class Launch:
         """
         unfinished = earlier_jobs(self.folder, self.spec)
         for job in unfinished:
-            alive = self.backend.find(job.folder)
+            alive = self.backend.find(job.folder, Receipt(job.folder).written_unix_s)
             if alive is not None:
                 end = self.backend.cancel_command(alive)
-                raise still_runs_screen(self.spec, job, alive, end, self.watch.owner.command)
+                raise still_runs_screen(self.spec, job, alive, end, self.owner.command)
         if unfinished and unfinished[-1].newest > max(checkpoint_names(self.folder / CHECKPOINTS_FOLDER), default=""):
             *_, job = unfinished
             log.info(
@@ -183,26 +218,14 @@ class Launch:
             )  # fmt: skip
         return [job for job in unfinished if job.newest]
 
-    def _follow(self, job_id: str) -> Ending:
-        try:
-            return self.watch.follow(job_id)
-        except SnakemakeGoneError:
-            log.warning("Snakemake is gone; job %s goes on, and the next run joins it", job_id)
-            raise SystemExit(1) from None
-        except BaseException as error:
-            with interrupts_ignored():
-                self.backend.cancel(job_id)
-            self._end(JobState(CANCELLED, f"here, by {type(error).__name__}"))
-            raise
-
     def _end(self, state: JobState) -> Attempt:
         return self.receipt.end(state, _started_utc(self.folder, self.receipt.attempts[-1].job_id))
 
     def _prepare_another(self, job_id: str, ending: Ending, tried: list[Attempt]) -> None:
         """Sets the resources of the next attempt, or raises what ends the rule."""
-        if ending.state.is_hopeless:
+        if ending.is_refused:
             raise refusal(self.cluster.name, f"it keeps the job back: {ending.state.reason}")
-        command = self.watch.owner.command
+        command = self.owner.command
         if ending.failure is not None and ending.failure["kind"] != "peer":
             raise failure_screen(self.spec, self.folder, job_id, ending, None, command)
         decision = decide(tried, self.resources, self.cluster, ending.remaining_s)
@@ -220,20 +243,6 @@ class Launch:
                     "%s: job %s may still run with what the config or code was before; nobody waits for it",
                     self.spec.name, attempt.job_id,
                 )  # fmt: skip
-
-
-@contextmanager
-def _locked(folder: Path, spec: TrainingSpec) -> Iterator[None]:
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.info("%s: another run follows this job; waiting for it to end", spec.name)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _starts(folder: Path) -> list[dict[str, Any]]:

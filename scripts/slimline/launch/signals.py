@@ -14,8 +14,9 @@ INTERRUPTS = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
 
 @contextmanager
 def interrupts_raised() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise, as Ctrl-C does by itself."""
-    with _handling(_leave, signal.SIGTERM, signal.SIGHUP):
+    """SIGTERM and SIGHUP raise, as Ctrl-C does by itself; what was ignored before, as by nohup, is ignored still."""
+    heeded = (number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN)
+    with _handling(_leave, *heeded):
         yield
 
 

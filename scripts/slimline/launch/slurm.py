@@ -15,7 +15,7 @@ import submitit
 from slimline.config.cluster import ClusterConfig
 from slimline.launch.entry import TrainingEntry
 from slimline.launch.local import SIGNAL_DELAY_S
-from slimline.launch.queue import Queue
+from slimline.launch.queue import SQUEUE, Queue, live_job, query
 from slimline.launch.refusal import refusal
 from slimline.launch.resources import Resources
 from slimline.launch.signals import interrupts_delayed
@@ -23,12 +23,12 @@ from slimline.launch.states import JobState
 
 log = logging.getLogger("slimline")
 
-COMMAND_TIMEOUT_S = 60
 # While nobody answers, a request is neither refused nor granted: worth asking again.
 UNREACHABLE = re.compile(r"Unable to contact|Connection refused|Socket timed out|Zero Bytes|Transport|timed out", re.I)
-RETRY_S = 15.0
 RETRY_FOR_S = 900.0
-# An interrupt leaves this long for Slurm to take the job back.
+# A request whose answer was lost is in the queue by then, or never will be.
+ARRIVAL_S = 15.0
+# An interrupt leaves this long for Slurm to take the job back, and half of it where the job must be looked for first.
 CANCEL_TIMEOUT_S = 4.0
 
 
@@ -38,63 +38,82 @@ class SlurmBackend:
     def __init__(self, cluster: ClusterConfig) -> None:
         self.cluster = cluster
         self.queue = Queue(cluster.poll_interval_s)
-        self._submitted_unix_s: dict[str, float] = {}
+        self._known_unix_s: dict[str, float] = {}
+        self._accepted: dict[Path, str] = {}
 
     def submit(self, folder: Path, name: str, resources: Resources, after: str | None = None) -> str:
         """Queues the job; asks again for some minutes while the controller does not answer.
 
+        A request whose answer was lost may have arrived. So it is made again only when Slurm has said that there is
+        no such job.
+
         Raises:
+            UnansweredError: Slurm does not say whether there is one.
             SlimlineError: Slurm refuses the request, or did not answer at all.
         """
+        self._accepted.pop(folder, None)
         give_up_s = time.monotonic() + RETRY_FOR_S
         while True:
             try:
                 # submitit prints what sbatch says; here it comes once, in the error.
                 with contextlib.redirect_stderr(io.StringIO()), interrupts_delayed():
                     job = self._executor(folder, name, resources, after).submit(TrainingEntry(folder, rendezvous=None))
-                self._submitted_unix_s[job.job_id] = time.time()
-                return str(job.job_id)
+                    self._accepted[folder] = str(job.job_id)
+                return self._accepted[folder]
             except (submitit.core.utils.FailedJobError, RuntimeError, OSError) as error:
                 lines = [line.strip() for line in str(error).splitlines()]
                 # What is around it is submitit's account of the command.
                 said = [line for line in lines if line.startswith("sbatch:")] or lines
                 reason = "; ".join(line.removeprefix("sbatch: error: ") for line in said)
-                if not UNREACHABLE.search(reason) or time.monotonic() > give_up_s:
-                    raise refusal(self.cluster.name, reason) from error
-            log.warning("Slurm does not answer (%s); the job is submitted again in %.0f s", reason, RETRY_S)
-            time.sleep(RETRY_S)
-            # The request may have arrived though the answer was lost.
-            found = self.find(folder)
+                refused = refusal(self.cluster.name, reason)
+                if not UNREACHABLE.search(reason):
+                    raise refused from error
+            log.warning("Slurm does not answer (%s); the job is submitted again once it does", reason)
+            found = self.find(folder, time.time() + ARRIVAL_S)
             if found is not None:
                 return found
+            if time.monotonic() > give_up_s:
+                raise refused
 
-    def find(self, folder: Path) -> str | None:
-        """The live job whose comment names `folder`."""
-        command = ["squeue", "--me", "--noheader", "--format=%i|%k"]
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            answer = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S)
-            for line in answer.stdout.splitlines():
-                job_id, _, comment = line.partition("|")
-                if comment == _comment(folder):
-                    return job_id
-        return None
+    def find(self, folder: Path, since_unix_s: float) -> str | None:
+        """The live job whose comment names `folder`.
+
+        Raises:
+            UnansweredError: Slurm has not said for some minutes whether there is one.
+        """
+        return self.queue.find(_comment(folder), since_unix_s, RETRY_FOR_S)
 
     def look(self, job_id: str) -> JobState | None:
-        """How the job stands by the newest answer of Slurm; None where it is older than the job."""
-        return self.queue.look(job_id, self._submitted_unix_s.get(job_id, 0.0))
+        """How the job stands by the newest answer of Slurm; None where it is older than what is known of the job."""
+        return self.queue.look(job_id, self._known_unix_s.setdefault(job_id, time.time()))
 
-    def cancel(self, job_id: str) -> None:
-        """Cancels the job; says how to do it by hand where Slurm does not answer."""
+    def cancel(self, job_id: str, timeout_s: float = CANCEL_TIMEOUT_S) -> bool:
+        """Cancels the job; says how to do it by hand where Slurm does not answer, which makes it false."""
         try:
             # In a session of its own: a second Ctrl-C must not end it.
             answer = subprocess.run(
-                ["scancel", job_id], capture_output=True, text=True, timeout=CANCEL_TIMEOUT_S, start_new_session=True
+                ["scancel", job_id], capture_output=True, text=True, timeout=timeout_s, start_new_session=True
             )
         except subprocess.TimeoutExpired:
             log.error("Slurm does not answer: job %s may still be there; `scancel %s` ends it", job_id, job_id)
-            return
+            return False
         if answer.returncode != 0 and "Invalid job id" not in answer.stderr:
             log.error("job %s may still be there (%s); `scancel %s` ends it", job_id, answer.stderr.strip(), job_id)
+            return False
+        return True
+
+    def withdraw(self, folder: Path) -> bool:
+        """Cancels the job of a request that may have arrived; false where Slurm does not say in time."""
+        job_id = self._accepted.get(folder)
+        if job_id is None:
+            error, rows = query(SQUEUE, CANCEL_TIMEOUT_S / 2)
+            if error is not None:
+                log.error(
+                    "Slurm does not answer (%s): a job may be there; `squeue --me` tells, the next run joins it", error
+                )
+                return False
+            job_id = live_job(rows, _comment(folder))
+        return job_id is None or self.cancel(job_id, CANCEL_TIMEOUT_S / 2)
 
     def cancel_command(self, job_id: str) -> str:
         """Slurm's own; the ranks get time to save."""

@@ -2,55 +2,60 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
+import os
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from slimline.config.cluster import ClusterConfig
+from slimline.errors import SlimlineError
 from slimline.files import read_json
 from slimline.launch.backends import Backend
-from slimline.launch.entry import FAILURE_PATTERN
+from slimline.launch.entry import FAILURE_PATTERN, STARTS_FILE
 from slimline.launch.leaving import LEFT_FILE, touch_watched
-from slimline.launch.owner import Owner
+from slimline.launch.owner import Owner, SnakemakeGoneError
+from slimline.launch.patience import After, Patience
 from slimline.launch.states import (
     CANCELLED,
     COMPLETED,
     FAILED,
+    LEFT,
+    LOST,
     OUT_OF_MEMORY,
     PENDING,
     RUNNING,
     STALLED,
-    STOPPED,
-    SUSPENDED,
     TIMEOUT,
     JobState,
 )
+from slimline.launch.waiting import Waiting, span
 from slimline.status_line import without_bar
 from slimline.training.spec import HEARTBEAT_FILE, RESULT_FOLDER
 
 log = logging.getLogger("slimline")
 
-FILE_POLL_S = 0.2
+# A job's files on a shared file system are looked at by a hundred watchers; cancelling does not wait for it.
+FILE_POLL_S = {"local": 0.2, "slurm": 1.0}
 LOG_INTERVAL_S = 10.0
 TOUCH_INTERVAL_S = 10.0
 # A shared file system may show a job's last files some time after it has ended: its result, and a rank's failure.
 RESULT_DELAY_S = {"local": 2.0, "slurm": 60.0}
 FAILURE_DELAY_S = {"local": 1.0, "slurm": 3.0}
-# From the start of the ranks to the first step: imports and the first batches of a cold file system.
-START_S = 120.0
-# What waits for a person does not wait for ever.
-HELD_LIMIT_S = 600.0
-SUSPENDED_LIMIT_S = 3600.0
+# A job that Slurm has forgotten may still run: it is gone when it has made no step for so long.
+LOST_DELAY_S = 60.0
 MEMORY_WORDS = ("exceeded memory limit", "oom-kill", "oom_kill", "Out Of Memory")
-
-
-class SnakemakeGoneError(Exception):
-    """The Snakemake that this rule belongs to was killed: the job is left for the next one."""
+# States behind which a job that was ended for its memory may hide; others say themselves why it ended.
+MAY_BE_MEMORY = (FAILED, LOST)
+# What submitit writes first at each start of a rank; a job that is queued again goes on in the same file.
+START_WORDS = "Starting with JobEnvironment("
+LOG_TAIL_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -62,12 +67,16 @@ class Ending:
         has_result: whether the result is there.
         failure: what the rank that failed first has left, if one did.
         remaining_s: training time left by its last heartbeat, None without one.
+        is_refused: whether Slurm will never grant what it asks for.
+        stays: why it is left in the queue as it is, if it is.
     """
 
     state: JobState
     has_result: bool = False
     failure: dict[str, Any] | None = None
     remaining_s: float | None = None
+    is_refused: bool = False
+    stays: str | None = None
 
 
 class Watch:
@@ -78,15 +87,21 @@ class Watch:
         backend: where it runs.
         cluster: the cluster file.
         title: what progress lines begin with.
+        owner: the Snakemake that waits for the job.
     """
 
-    def __init__(self, folder: Path, backend: Backend, cluster: ClusterConfig, title: str) -> None:
-        self.folder, self.backend, self.cluster, self.title = folder, backend, cluster, title
-        self.owner = Owner()
-        self._state = JobState(PENDING)
+    def __init__(self, folder: Path, backend: Backend, cluster: ClusterConfig, title: str, owner: Owner) -> None:
+        self.folder, self.backend, self.cluster, self.title, self.owner = folder, backend, cluster, title, owner
+        self._has_run = False
         self._beat: dict[str, Any] = {}
-        self._moved_s = self._ended_s = self._paused_s = 0.0
         self._next_log_s = self._next_touch_s = 0.0
+        self._begin("")
+
+    def _begin(self, job_id: str) -> None:
+        self._state, self._ended_s = JobState(PENDING), 0.0
+        name, cluster = f"{self.title}: job {job_id}", self.cluster
+        self._waiting = Waiting(name, cluster.stall_timeout_s, cluster.poll_interval_s, time.monotonic())
+        self._has_run = self._has_run or self._has_started(job_id)
 
     def follow(self, job_id: str) -> Ending:
         """Returns when the attempt is over, one way or another.
@@ -94,7 +109,7 @@ class Watch:
         Raises:
             SnakemakeGoneError: nobody waits for the result any more.
         """
-        self._state, self._moved_s, self._ended_s = JobState(PENDING), time.monotonic(), 0.0
+        self._begin(job_id)
         with tqdm(desc=self.title, unit="epoch", disable=without_bar(), leave=False, file=sys.stderr) as bar:
             while True:
                 ending = self._look(job_id)
@@ -104,7 +119,7 @@ class Watch:
                     raise SnakemakeGoneError
                 self._touch()
                 self._show_progress(bar)
-                time.sleep(FILE_POLL_S)
+                time.sleep(FILE_POLL_S[self.cluster.executor])
 
     def _look(self, job_id: str) -> Ending | None:
         if (self.folder / RESULT_FOLDER).exists():
@@ -112,73 +127,82 @@ class Watch:
         failure = self._failure()
         if failure is not None and failure["kind"] != "peer":
             return self._ending(JobState(FAILED, exit_code="1"), failure)
-        state = self.backend.look(job_id) or self._state
+        state = self.backend.look(job_id)
         # After the look, which lasts as long as a controller that is away lets its askers wait.
         now_s = time.monotonic()
+        self._waiting.forgive_absence(now_s)
         self._read_heartbeat(now_s)
+        is_news = state is not None and (not state.as_of_unix_s or state.as_of_unix_s != self._state.as_of_unix_s)
+        state = state or self._state
         if str(state) != str(self._state):
             log.info("%s: job %s is %s", self.title, job_id, state)
-            self._moved_s = self._paused_s = now_s
+            self._waiting.moved_s = now_s
         self._state = state
+        self._has_run |= state.state == RUNNING
         if state.has_ended:
-            return self._ended(state, failure, now_s)
-        return self._stuck(state, now_s)
+            return self._ended(state, failure, now_s, job_id)
+        phase = self._beat.get("phase", "start")
+        over = self._waiting.is_over(state, phase, now_s, is_news=is_news, has_run=self._has_run)
+        return None if over is None else self._given_up(state, over, self._waiting.waited_s(now_s))
 
-    def _ended(self, state: JobState, failure: dict[str, Any] | None, now_s: float) -> Ending | None:
+    def _ended(self, state: JobState, failure: dict[str, Any] | None, now_s: float, job_id: str) -> Ending | None:
         """The ending of a job that the queue has seen the end of, once its last files can have arrived."""
         self._ended_s = self._ended_s or now_s
-        left = self.folder / LEFT_FILE
-        if left.exists() and state.state not in (CANCELLED, OUT_OF_MEMORY):
-            at_limit = read_json(left)["at_time_limit"]
-            return self._ending(JobState(TIMEOUT if at_limit else STOPPED, "it left when it was asked to"))
-        delays = RESULT_DELAY_S if state.state == COMPLETED else FAILURE_DELAY_S
-        if now_s - self._ended_s < delays[self.cluster.executor]:
+        left = _content(self.folder / LEFT_FILE)
+        if left is not None and state.state not in (CANCELLED, OUT_OF_MEMORY):
+            return self._ending(JobState(TIMEOUT if left["at_time_limit"] else LEFT, "it left when it was asked to"))
+        if self.cluster.executor == "slurm" and state.state == LOST:
+            since_s, delay_s = max(self._ended_s, self._waiting.moved_s), LOST_DELAY_S
+        else:
+            delays = RESULT_DELAY_S if state.state == COMPLETED else FAILURE_DELAY_S
+            since_s, delay_s = self._ended_s, delays[self.cluster.executor]
+        if now_s - since_s < delay_s:
             return None
-        if self._log_tells_of_memory():
+        if state.state in MAY_BE_MEMORY and self._log_tells_of_memory(job_id):
             state = JobState(OUT_OF_MEMORY, state.reason, state.exit_code)
         return self._ending(state, failure)
 
-    def _stuck(self, state: JobState, now_s: float) -> Ending | None:
-        """The ending of a job that is there but will not go on."""
-        paused_s = now_s - self._paused_s
-        if state.is_hopeless or (state.is_held and paused_s > HELD_LIMIT_S):
-            return self._ending(state)
-        if state.failed_to_start:
-            return self._ending(JobState(STALLED, state.reason))
-        if state.state == SUSPENDED and paused_s > SUSPENDED_LIMIT_S:
-            return self._ending(JobState(STALLED, f"suspended for {SUSPENDED_LIMIT_S:.0f} s"))
-        if state.state != RUNNING or self.cluster.executor == "local":
-            return None
-        patience_s = float(self.cluster.stall_timeout_s)
-        if self._beat.get("phase", "start") == "start":
-            patience_s = max(patience_s, START_S)
-        if now_s - self._moved_s > patience_s:
-            return self._ending(JobState(STALLED, f"no step within {patience_s:.0f} s"))
-        return None
+    def _given_up(self, state: JobState, over: Patience, waited_s: float) -> Ending:
+        if over.after is After.REFUSE:
+            return replace(self._ending(state), is_refused=True)
+        if over.after is After.KEEP:
+            return replace(self._ending(state), stays=f"it {over.kind}, for {span(waited_s)} now")
+        if state.state == RUNNING:
+            reason = f"no step within {over.limit_s:.0f} s"
+        else:
+            reason = f"{state}, for {span(waited_s)}" if over.limit_s else state.reason
+        return self._ending(JobState(STALLED, reason))
+
+    def _has_started(self, job_id: str) -> bool:
+        """Whether a rank of this job has ever run, in an earlier run of Snakemake."""
+        with contextlib.suppress(OSError, ValueError):
+            lines = (self.folder / STARTS_FILE).read_text(encoding="utf-8").splitlines()
+            return any(json.loads(line)["job_id"] == job_id for line in lines)
+        return False
 
     def _ending(self, state: JobState, failure: dict[str, Any] | None = None) -> Ending:
         return Ending(state, failure=failure, remaining_s=self._beat.get("eta_s"))
 
     def _failure(self) -> dict[str, Any] | None:
         """What the rank that failed first has left; errors that follow from another rank's end count last."""
-        failures = [read_json(path) for path in self.folder.glob(FAILURE_PATTERN)]
+        failures = [failure for path in self.folder.glob(FAILURE_PATTERN) if (failure := _content(path)) is not None]
         return min(failures, key=lambda failure: (failure["kind"] == "peer", failure["failed_unix_s"]), default=None)
 
-    def _log_tells_of_memory(self) -> bool:
+    def _log_tells_of_memory(self, job_id: str) -> bool:
         """Without control groups Slurm says only in the job's output that it has ended a job for its memory."""
-        logs = sorted((self.folder / "submitit").glob("*_log.out"), key=lambda path: path.stat().st_mtime)[-1:]
-        return any(word in path.read_text(errors="replace")[-4000:] for path in logs for word in MEMORY_WORDS)
+        logs = (self.folder / "submitit").glob(f"{job_id}_*_log.out")
+        return any(word in _since_last_start(path) for path in logs for word in MEMORY_WORDS)
 
     def _read_heartbeat(self, now_s: float) -> None:
-        path = self.folder / HEARTBEAT_FILE
-        beat = read_json(path) if path.exists() else {}
-        if beat != self._beat:
-            self._beat, self._moved_s = beat, now_s
+        beat = _content(self.folder / HEARTBEAT_FILE)
+        if beat is not None and beat != self._beat:
+            self._beat, self._waiting.moved_s = beat, now_s
 
     def _touch(self) -> None:
         if time.monotonic() >= self._next_touch_s:
             self._next_touch_s = time.monotonic() + TOUCH_INTERVAL_S
-            touch_watched(self.folder)
+            with contextlib.suppress(OSError):  # a full disk is no reason to give the job up
+                touch_watched(self.folder)
 
     def _show_progress(self, bar: tqdm[Any]) -> None:
         beat = self._beat
@@ -200,3 +224,26 @@ def progress_line(beat: dict[str, Any]) -> str:
         f"epoch {beat['epoch']} of {beat['epochs']}, step {beat['step']} of {beat['steps']}{loss}, "
         f"{beat['images_per_s']:.0f} img/s{eta}"
     )
+
+
+def _content(path: Path) -> dict[str, Any] | None:
+    """What a small file of the job says; None where it is not there, or cannot be read just now.
+
+    On a network file system a file that is being replaced may be there and gone in one moment: no reason to give up a
+    job that is well.
+    """
+    try:
+        content = read_json(path)
+    except (OSError, SlimlineError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _since_last_start(path: Path) -> str:
+    """The end of a rank's log, without what was written before it was last started."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
+            return file.read().decode(errors="replace").rpartition(START_WORDS)[2]
+    except OSError:
+        return ""

@@ -21,6 +21,7 @@ from slimline.localcluster.roster import Roster
 from slimline.localcluster.settings import CLUSTER_NAME, ClusterFolder, ClusterSettings
 
 COMMAND_TIMEOUT_S = 60
+TIMED_OUT = 124  # the exit code of timeout(1)
 MUNGE_KEY_BYTES = 128
 ACCOUNT = "local"
 # User ids that Debian gives to people.
@@ -51,9 +52,12 @@ class LocalCluster:
         return [daemon.name for daemon in self.roster.all if daemon.process is None]
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Runs a command of Slurm's against this cluster."""
+        """Runs a command of Slurm's against this cluster; one that hangs has failed, and says so."""
         environment = os.environ | {"SLURM_CONF": str(self.folder.slurm_conf)}
-        return subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S)
+        try:
+            return subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            return subprocess.CompletedProcess(arguments, TIMED_OUT, "", f"no answer within {COMMAND_TIMEOUT_S} s")
 
     def up(self) -> None:
         """Starts the daemons that do not run; when none does, with an empty queue and an empty database.
@@ -180,8 +184,8 @@ class LocalCluster:
             self._must("sacctmgr", "--immediate", "--quiet", "add", *what)
 
     def _unknown_nodes(self) -> str | None:
-        states = self.command("sinfo", "--noheader", "--format=%T %N").stdout
-        return states if "unknown" in states else None
+        answer = self.command("sinfo", "--noheader", "--format=%T %N")
+        return answer.stdout + answer.stderr if answer.returncode or "unknown" in answer.stdout else None
 
     def _silent_node(self, name: str) -> str | None:
         """What is wrong with a node that has not reported to the controller; an asterisk says that it does not."""

@@ -14,6 +14,7 @@ import psutil
 
 from slimline.errors import SlimlineError
 from slimline.files import read_json, write_json
+from slimline.processes import start_mark
 
 POLL_S = 0.05
 GRACE_S = 10.0
@@ -49,10 +50,11 @@ class Daemon:
             return None
         record = read_json(self._record)
         try:
+            ours = start_mark(record["pid"]) == record["started"]
             process = psutil.Process(record["pid"])
         except psutil.NoSuchProcess:
             return None
-        return process if process.create_time() == record["started_unix_s"] and runs(process) else None
+        return process if ours and runs(process) else None
 
     def start(self) -> None:
         """Starts it in a session of its own, unless it runs."""
@@ -69,7 +71,7 @@ class Daemon:
                 start_new_session=True,
             )
         child.returncode = 0  # it outlives this process: nobody waits for it
-        write_json(self._record, {"pid": child.pid, "started_unix_s": psutil.Process(child.pid).create_time()})
+        write_json(self._record, {"pid": child.pid, "started": start_mark(child.pid)})
 
     def wait(self, problem: Callable[[], str | None], timeout_s: float = 30) -> None:
         """Returns when it is ready.
