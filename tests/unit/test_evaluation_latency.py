@@ -11,10 +11,10 @@ from slimline.config.evaluation import LatencyConfig
 from slimline.errors import SlimlineError
 from slimline.evaluation import latency
 from slimline.evaluation.latency import Times, measure_latency, read_image_shape, runs_within
+from slimline.evaluation.latency_record import LatencyRecord
 from slimline.evaluation.latency_worker import serve, time_runs
 from slimline.evaluation.machine import cpu_name
 from slimline.evaluation.record_base import read_record
-from slimline.evaluation.records import LatencyRecord
 
 SETTINGS = LatencyConfig(batch_size=2, threads=1, warmup_runs=2, timed_runs=105)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from slimline.errors import SlimlineError
+from slimline.errors import NotSupportedError, SlimlineError
 from slimline.launch.earlier import EarlierJob
 from slimline.launch.states import JobState
 from slimline.launch.watch import Ending
@@ -28,6 +28,8 @@ def failure_screen(
         command: what the user typed, to be typed again.
     """
     failure = ending.failure
+    if failure is not None and failure["kind"] == "not-supported":
+        return NotSupportedError(**failure["error"])
     if failure is not None and failure["kind"] == "mistake":
         return SlimlineError(failure["text"])
     rank = (

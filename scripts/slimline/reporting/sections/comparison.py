@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from slimline.evaluation.records import LatencyRecord, Row, VariantRecord
+from slimline.evaluation.latency_record import LatencyRecord
+from slimline.evaluation.records import Row, VariantRecord
 from slimline.reporting.format import (
     BYTE_UNITS,
     COUNT_UNITS,
