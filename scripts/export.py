@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slimline.models.export import export
 from slimline.model_rule import run_model_rule
+from slimline.models.export import export
 
 if TYPE_CHECKING:
     from snakemake.script import Snakemake

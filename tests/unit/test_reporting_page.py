@@ -20,7 +20,18 @@ from slimline.reporting.format import MINUS, NBSP
 from slimline.reporting.page import write_report
 
 MOST_BYTES = 300_000
-SECTIONS = ["verdict", "comparison", "tradeoff", "training", "classes", "data", "cost", "provenance", "warnings"]
+SECTIONS = [
+    "verdict",
+    "comparison",
+    "proof",
+    "tradeoff",
+    "training",
+    "classes",
+    "data",
+    "cost",
+    "provenance",
+    "warnings",
+]
 
 
 @pytest.fixture(scope="session")

@@ -71,7 +71,7 @@ def _answers(facts: Facts, dtype: str, tolerance: float | None) -> Iterator[Prob
         )
     if facts.logits_from == "DequantizeLinear":
         tied = wording.percent(facts.tied_share)
-        message = f"the logits are rounded to 8 bits, so that classes tie (in {tied} of {facts.n_images} images)"
+        message = f"the logits are rounded to 8 bits, so that classes can tie ({tied} of {facts.n_images} images do)"
         yield problem("quantized-logits", message)
     elif facts.tied_share > LARGEST_TIED_SHARE:
         message = f"in {wording.percent(facts.tied_share)} of {facts.n_images} images the first two classes tie"

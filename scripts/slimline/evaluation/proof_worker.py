@@ -1,4 +1,4 @@
-"""A process of its own that loads one shipped file and finds out what it is: `python -m slimline.evaluation.proof_worker`.
+"""A process of its own that finds out what a shipped file is: `python -m slimline.evaluation.proof_worker`.
 
 It gets paths and nothing else of what made the file. The facts, or the one problem that keeps it from being run, come
 as JSON in a file of their own: runtimes may print what they like, and may die.

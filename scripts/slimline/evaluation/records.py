@@ -162,8 +162,8 @@ class VariantRecord(Record):
         "Median over seeds of the latency ratio to its parent of the same seed; null for `dense`.", "ratio"
     )
     artifact_status: str = described(
-        "`ok`, `slower than its own fp32`, or `failed: ` and the reason, where a seed failed. Only what is `ok` and not "
-        "slower than its parent is ever recommended."
+        "`ok`, `slower than its own fp32`, or `failed: ` and the reason, where a seed failed. Only what is "
+        "`ok` and not slower than its parent is ever recommended."
     )
     problems: list[Problem] = described("What the proofs of its files found, over all seeds; empty where all is well.")
     gate: list[GateCheck] = described("The declared thresholds; empty for `dense`.")
