@@ -13,7 +13,7 @@ import pytest
 
 from slimline.config.cluster import ClusterConfig
 from slimline.config.train import TrainConfig
-from slimline.errors import SlimlineError
+from slimline.errors import NotSupportedError, SlimlineError
 from slimline.files import read_json, write_json
 from slimline.launch.receipt import SUBMITTING, Receipt
 from slimline.launch.resources import Resources
@@ -89,6 +89,15 @@ def test_a_users_mistake_in_a_rank_comes_back_as_it_is():
     with pytest.raises(SlimlineError, match="too wild") as caught:
         run("mistake")
     assert "Traceback" not in str(caught.value)
+
+
+def test_what_is_not_supported_comes_back_as_that_with_its_code_and_is_not_tried_again():
+    with pytest.raises(NotSupportedError) as caught:
+        run("not_supported", ranks=2)
+    assert (caught.value.reason, caught.value.code) == ("It cannot be pruned: ZeroDivisionError", "odd")
+    assert caught.value.next_step == "leave it out"
+    (folder,) = JOBS.iterdir()
+    assert [attempt.state for attempt in Receipt(folder).attempts] == ["FAILED"]
 
 
 def test_a_failed_rank_ends_its_peers_and_shows_its_own_log():

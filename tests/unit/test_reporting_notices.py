@@ -49,6 +49,10 @@ def test_what_went_wrong_is_said(notices, severity, subject, words):
     assert has(notices["failing"], severity, subject, words)
 
 
+def test_variants_that_do_not_exist_are_errors(notices):
+    assert has(notices["unmade"], "error", "pruned", "Failed: The model convnet cannot be pruned this way")
+
+
 @pytest.mark.parametrize(
     ("severity", "subject", "words"),
     [
