@@ -13,7 +13,7 @@ import torch
 from comparison_workspace import Workspace
 from evaluation_fixtures import make_experiment
 from onnx import helper, numpy_helper
-from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, quantize_static
+from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
 from slimline.compression.quantize import CalibrationImages, quantize
 from slimline.config.model import ModelConfig
@@ -195,13 +195,6 @@ def test_logits_that_depend_on_the_batch_are_caught(planted, dense):
         proved(planted, dense)
     assert error.value.code == "wrong-batch"
     assert "depend on the batch" in error.value.reason
-
-
-def test_scales_that_are_taken_from_the_batch_are_caught(planted, dense):
-    quantize_dynamic(dense / "model.onnx", planted, weight_type=QuantType.QUInt8)
-    with pytest.raises(NotSupportedError) as error:
-        proved(planted, dense)
-    assert error.value.code == "wrong-batch"
 
 
 def test_a_file_that_answers_by_chance_is_caught(planted, int8, dense):
