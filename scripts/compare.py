@@ -19,7 +19,7 @@ def _compare() -> None:
     experiment = ExperimentConfig.model_validate(params.config)
     compare(
         experiment=experiment,
-        runs=pair_files(params.pairs, files.predictions, files.latency, files.export),
+        runs=pair_files(params.pairs, files.predictions, files.latency, files.export, files.proof),
         prepared=Path(files.stats).parent,
         provenance=collect_provenance(
             config=experiment,

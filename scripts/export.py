@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slimline.model_rule import run_model_rule
 from slimline.models.export import export
-from slimline.rule import run_rule
 
 if TYPE_CHECKING:
     from snakemake.script import Snakemake
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 if __name__ == "__main__":
     variant, seed = snakemake.wildcards.variant, int(snakemake.wildcards.seed)
-    run_rule(
+    run_model_rule(
         lambda: export(
             Path(snakemake.input.weights).parent,
             Path(snakemake.input.stats).parent,
@@ -23,6 +23,5 @@ if __name__ == "__main__":
             report=Path(snakemake.output.report),
             reference=Path(snakemake.output.reference),
         ),
-        rule=f"export (variant {variant}, seed {seed})",
-        log_file=Path(snakemake.log[0]),
+        snakemake,
     )

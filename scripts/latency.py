@@ -1,11 +1,11 @@
-"""Rule latency: how long the file that ships takes, in turns with the dense model of the same seed."""
+"""Rule latency: how long the file that ships takes, in turns with the dense model and its own parent."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimline.config.evaluation import LatencyConfig
-from slimline.evaluation.latency import measure_latency, read_image_shape
-from slimline.rule import run_rule
+from slimline.evaluation.latency import References, measure_latency, read_image_shape
+from slimline.model_rule import run_model_rule
 
 if TYPE_CHECKING:
     from snakemake.script import Snakemake
@@ -13,16 +13,20 @@ if TYPE_CHECKING:
     snakemake: Snakemake
 
 if __name__ == "__main__":
-    run_rule(
+    parent_onnx = snakemake.input.get("parent")
+    run_model_rule(
         lambda: measure_latency(
             onnx=Path(snakemake.input.onnx),
-            baseline_onnx=Path(snakemake.input.baseline),
+            references=References(
+                dense=Path(snakemake.input.baseline),
+                parent=snakemake.params.parent,
+                parent_onnx=Path(parent_onnx) if parent_onnx else None,
+            ),
             settings=LatencyConfig.model_validate(snakemake.params.latency),
             image_shape=read_image_shape(Path(snakemake.input.stats)),
             output=Path(snakemake.output[0]),
             variant=snakemake.wildcards.variant,
             seed=int(snakemake.wildcards.seed),
         ),
-        rule=f"latency (variant {snakemake.wildcards.variant}, seed {snakemake.wildcards.seed})",
-        log_file=Path(snakemake.log[0]),
+        snakemake,
     )

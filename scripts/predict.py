@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimline.evaluation.predictions import predict
-from slimline.rule import run_rule
+from slimline.model_rule import run_model_rule
 
 if TYPE_CHECKING:
     from snakemake.script import Snakemake
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     snakemake: Snakemake
 
 if __name__ == "__main__":
-    run_rule(
+    run_model_rule(
         lambda: predict(
             onnx=Path(snakemake.input.onnx),
             prepared=Path(snakemake.input.stats).parent,
@@ -20,6 +20,5 @@ if __name__ == "__main__":
             batch_size=snakemake.params.batch_size,
             threads=snakemake.threads,
         ),
-        rule=f"predict (variant {snakemake.wildcards.variant}, seed {snakemake.wildcards.seed})",
-        log_file=Path(snakemake.log[0]),
+        snakemake,
     )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from slimline.compression.quantize import quantize
 from slimline.config.variants import QuantizeConfig
-from slimline.rule import run_rule
+from slimline.model_rule import run_model_rule
 
 if TYPE_CHECKING:
     from snakemake.script import Snakemake
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 if __name__ == "__main__":
     variant, seed = snakemake.wildcards.variant, int(snakemake.wildcards.seed)
-    run_rule(
+    run_model_rule(
         lambda: quantize(
             Path(snakemake.input.onnx),
             Path(snakemake.input.report),
@@ -26,6 +26,5 @@ if __name__ == "__main__":
             output=Path(snakemake.output.onnx),
             report=Path(snakemake.output.report),
         ),
-        rule=f"quantize (variant {variant}, seed {seed})",
-        log_file=Path(snakemake.log[0]),
+        snakemake,
     )

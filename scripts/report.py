@@ -20,6 +20,7 @@ def _report() -> None:
         files.predictions,
         files.latency,
         files.exports,
+        files.proofs,
         params.training_pairs,
         files.histories,
         files.jobs,

@@ -40,3 +40,38 @@ class SlimlineError(Exception):
         }
         lines = [f"  {label + ':':<10}{text}" for label, text in details.items() if text]
         return "\n".join([self.what, *lines])
+
+
+class NotSupportedError(SlimlineError):
+    """A step that cannot be done for one model: its variant ends as failed, with the reason, and the others go on.
+
+    Only for what a library or a runtime cannot do, or did wrongly. A user's mistake, a full disk or a fault of our
+    own is another error, which ends the run.
+
+    Args:
+        what: one sentence that says what is wrong.
+        where: the file, key or object it is about.
+        got: what was found there.
+        expected: what would have been right.
+        next_step: what to do now, a command where there is one.
+        code: short name of the problem.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        got: str | None = None,
+        expected: str | None = None,
+        next_step: str | None = None,
+        code: str = "not-supported",
+    ) -> None:
+        super().__init__(what, where=where, got=got, expected=expected, next_step=next_step)
+        self.code = code
+
+    @property
+    def reason(self) -> str:
+        """What is wrong and what was found, in one line."""
+        found = (self.got or "").strip().partition("\n")[0]
+        return f"{self.what.removesuffix('.')}: {found}" if found else self.what.removesuffix(".")

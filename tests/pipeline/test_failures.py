@@ -47,6 +47,28 @@ def test_a_mistake_that_shows_only_in_a_rule_is_one_clear_screen(clone, tiny):
     assert "Traceback" not in result.stdout
 
 
+def test_a_step_that_cannot_be_done_is_a_row_with_its_reason_and_the_rest_is_made(clone, tiny):
+    """With no more channels than the multiple that they are rounded to, there is nothing to prune."""
+    variants = {
+        "unmade": {"from": "dense", "prune": {"ratio": 0.01, "round_to": 64, "epochs": 1}},
+        "unmade-int8": {"from": "unmade", "quantize": {}},
+        "int8": {"from": "dense", "quantize": {}},
+    }
+    config = clone.write_config("tiny", **(tiny | {"variants": variants}))
+    result = clone.snakemake("--cores", 2, *config)
+    assert "slimline: prune (variant unmade, seed 0) cannot be done; the other variants go on." in result.stdout
+    assert "unmade-int8 failed: its parent unmade failed: The model convnet cannot" in " ".join(result.stdout.split())
+    metrics = pd.read_csv(clone.folder / "results/tiny/metrics.csv").set_index("variant")
+    assert list(metrics.index) == ["dense", "unmade", "unmade-int8", "int8"]
+    assert metrics.loc[["dense", "int8"], "accuracy"].notna().all()
+    assert metrics.loc[["unmade", "unmade-int8"], ["accuracy", "latency_p50_ms", "size_bytes"]].isna().all(axis=None)
+    assert "nothing was removed at ratio 0.01" in metrics.loc["unmade", "artifact_status"]
+    assert metrics.loc["int8", "integer_operators"] > 0
+    report = (clone.folder / "results/tiny/report.html").read_text(encoding="utf-8")
+    assert "nothing was removed at ratio 0.01" in report
+    assert clone.jobs("--cores", 1, *config) == {}
+
+
 @pytest.mark.parametrize(
     ("when", "number"),
     [

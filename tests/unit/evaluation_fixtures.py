@@ -10,12 +10,13 @@ import pyarrow.parquet as pq
 from onnx import TensorProto, helper, numpy_helper
 
 from slimline.config.experiment import ExperimentConfig
+from slimline.evaluation.latency_record import Baseline, LatencyRecord
+from slimline.evaluation.proof_record import Problem, Proof
 from slimline.evaluation.record_base import write_record
 from slimline.evaluation.records import (
-    Baseline,
     DataProvenance,
+    FailedVariant,
     GateCheck,
-    LatencyRecord,
     Metrics,
     Provenance,
     Row,
@@ -131,6 +132,8 @@ def make_latency(variant="dense", seed=0, **changes):
         "load_average": 0.5,
         "baseline": Baseline(variant="dense", p50_ms=2.0, drift=0.01),
         "ratio_p50": 0.5,
+        "parent": None if variant == "dense" else Baseline(variant="dense", p50_ms=2.0, drift=0.01),
+        "ratio_parent_p50": None if variant == "dense" else 0.5,
     }
     return LatencyRecord(**values | changes)
 
@@ -157,6 +160,45 @@ def write_export(path, *, variant="dense", seed=0, size_bytes=1000, parameters=1
         "dtype": "fp32",
     }
     path.write_text(json.dumps(value))
+    return path
+
+
+def make_proof(variant="dense", seed=0, **changes):
+    """A proof in which all is well."""
+    values = {
+        "format": 1,
+        "variant": variant,
+        "seed": seed,
+        "dtype": "fp32",
+        "tolerance": 1e-4,
+        "float_size_bytes": None,
+        "problems": [],
+        "runtime": "onnxruntime",
+        "opset": 18,
+        "symbolic_batch": True,
+        "onnx_sha256": "d" * 64,
+        "size_bytes": 1000,
+        "quantize_nodes": 0,
+        "dequantize_nodes": 0,
+        "activation_types": {},
+        "weight_types": {},
+        "logits_from": "Gemm",
+        "operators": {"Gemm": 1},
+        "integer_operators": 0,
+        "fused_operators": 0,
+        "n_images": 64,
+        "batch_sizes": [1, 2, 7, 64],
+        "batch_difference": 1e-7,
+        "max_abs": 1e-6,
+        "relative_error": 1e-6,
+        "argmax_agreement": 1.0,
+        "tied_share": 0.0,
+    }
+    return Proof(**values | changes)
+
+
+def write_proof(path, **values):
+    write_record(path, make_proof(**values))
     return path
 
 
@@ -202,6 +244,9 @@ def make_variant(variant="int8", status="pass", **changes):
         "latency_ratio": 0.5,
         "prediction_flips": 0.01,
         "tied_share": 0.0,
+        "latency_ratio_parent": 0.5,
+        "artifact_status": "ok",
+        "problems": [],
         "gate": [make_check(status)] if status != "reference" else [],
         "status": status,
     }
@@ -220,6 +265,7 @@ def make_dense(**changes):
         "prediction_flips": None,
         "size_ratio": 1.0,
         "latency_ratio": 1.0,
+        "latency_ratio_parent": None,
         "latency_p50_ms": 0.2,
         "size_bytes": 248_400,
     }
@@ -256,6 +302,11 @@ def make_row(**changes):
         "timed_runs": 1000,
         "latency_drift": 0.01,
         "device": "Test CPU",
+        "latency_ratio_parent": None,
+        "opset": 18,
+        "integer_operators": 0,
+        "fused_operators": 0,
+        "artifact_status": "ok",
     }
     return Row(**values | changes)
 
@@ -277,7 +328,20 @@ def make_provenance():
     )
 
 
-def make_metrics(variants, *, recommended="int8", headline="Ship int8."):
+def make_failed(variant="unmade", **changes):
+    reason = "convnet cannot be pruned this way"
+    values = {
+        "variant": variant,
+        "parent": "dense",
+        "step": "prune",
+        "artifact_status": f"failed: {reason}",
+        "problem": Problem(code="not-supported", message=reason),
+        "failed_seeds": [0, 1],
+    }
+    return FailedVariant(**values | changes)
+
+
+def make_metrics(variants, *, recommended="int8", headline="Ship int8.", failed=()):
     return Metrics(
         format=1,
         experiment="tiny",
@@ -285,7 +349,9 @@ def make_metrics(variants, *, recommended="int8", headline="Ship int8."):
         confidence=0.95,
         metrics=describe_metrics(0.95),
         rows=[make_row()],
+        failed_rows=[],
         variants=variants,
+        failed_variants=list(failed),
         verdict=Verdict(recommended=recommended, headline=headline, reasons=[], not_tested=[]),
         provenance=make_provenance(),
     )

@@ -17,19 +17,29 @@ import numpy as np
 
 from slimline.config.experiment import ExperimentConfig
 from slimline.evaluation.decision import Findings, decide
+from slimline.evaluation.latency_record import Baseline, LatencyRecord
 from slimline.evaluation.prediction_file import Predictions, write_predictions
+from slimline.evaluation.proof import find_problems
+from slimline.evaluation.proof_record import Facts, Proof
 from slimline.evaluation.record_base import write_record
 from slimline.evaluation.records import (
-    Baseline,
     DataFile,
     DataProvenance,
-    LatencyRecord,
     Metrics,
     Provenance,
     describe_metrics,
 )
 from slimline.evaluation.statistics import top1
-from slimline.evaluation.summary import Export, Measured, Study, make_row, summarise_variant
+from slimline.evaluation.summary import (
+    Export,
+    Measured,
+    Study,
+    make_failed_row,
+    make_row,
+    summarise_failed,
+    summarise_variant,
+)
+from slimline.failed import Failure, mark
 from slimline.files import sha256_json, write_json, write_text
 from slimline.reporting.inputs import ReportInputs, RunFiles
 
@@ -72,6 +82,7 @@ class Scenario:
     git: tuple[str | None, bool | None] = ("3f2a9c1d7e5b4860a1c2d3e4f5061728394a5b6c", False)
     command: str = "snakemake --cores 2"
     troubled: bool = False
+    unmade: Sequence[tuple[str, int]] = ()
 
 
 DENSE = Invented(0.0, 38_666, 402_944, 162_310, 0.0831)
@@ -162,7 +173,16 @@ FAILING = Scenario(
     troubled=True,
 )
 
-SCENARIOS = {"five": FIVE, "hundred": HUNDRED, "alone": ALONE, "failing": FAILING}
+UNMADE = Scenario(
+    name="digits-unmade",
+    variants=FIVE.variants | {"int4": {"from": "dense", "quantize": {}}},
+    invented=FIVE.invented | {"int4": FIVE.invented["int8"]},
+    # One variant with its child, and one seed of another.
+    unmade=[(variant, seed) for variant in ("pruned", "pruned-int8") for seed in (0, 1, 2)] + [("int4", 1)],
+)
+REASON = "The model convnet cannot be pruned this way: ZeroDivisionError: division by zero"
+
+SCENARIOS = {"five": FIVE, "hundred": HUNDRED, "alone": ALONE, "failing": FAILING, "unmade": UNMADE}
 
 
 def experiment_of(scenario: Scenario) -> ExperimentConfig:
@@ -190,15 +210,19 @@ def write_experiment(root: Path, scenario: Scenario) -> ReportInputs:
     labels = np.sort(rng.integers(0, len(scenario.class_names), scenario.n_test)).astype(np.int64)
     logits = _logits(experiment, scenario, labels, rng)
     runs: list[RunFiles] = []
-    measured = {}
+    measured, failures = {}, {}
     for variant in experiment.variant_names:
         for seed in scenario.seeds:
             run = _run_files(root, experiment, variant, seed)
-            measured[variant, seed] = _write_run(run, scenario, labels, logits[variant, seed], rng)
+            runs.append(run)
+            if (variant, seed) in scenario.unmade:
+                failures[variant, seed] = _mark_run(run)
+                continue
+            parent = experiment.parent(variant)
+            measured[variant, seed] = _write_run(run, scenario, parent, labels, logits[variant, seed], rng)
             if run.history is not None and run.job is not None:
                 _write_history(run.history, scenario, variant, rng)
                 _write_job(run.job, scenario, variant, rng)
-            runs.append(run)
     inputs = ReportInputs(
         metrics=root / "metrics.json",
         plan=root / "plan.json",
@@ -207,7 +231,7 @@ def write_experiment(root: Path, scenario: Scenario) -> ReportInputs:
         manifest=root / "download.json",
         runs=tuple(runs),
     )
-    write_record(inputs.metrics, _metrics(experiment, scenario, labels, measured))
+    write_record(inputs.metrics, _metrics(experiment, scenario, labels, measured, failures))
     write_json(inputs.plan, _plan(experiment, scenario))
     write_json(inputs.stats, _stats(scenario, labels))
     write_json(inputs.audit, _audit(scenario))
@@ -226,6 +250,7 @@ def _run_files(root: Path, experiment: ExperimentConfig, variant: str, seed: int
         predictions=folder / "predictions.parquet",
         latency=folder / "latency.json",
         export=folder / "export.json",
+        proof=folder / "proof.json",
         history=folder / "history.jsonl" if trained else None,
         job=folder / "job.json" if trained else None,
     )
@@ -246,7 +271,15 @@ def _logits(experiment: ExperimentConfig, scenario: Scenario, labels, rng) -> di
     return logits
 
 
-def _write_run(run: RunFiles, scenario: Scenario, labels, logits, rng) -> Measured:
+def _mark_run(run: RunFiles) -> Failure:
+    """What a rule whose step cannot be done leaves behind."""
+    failure = Failure(run.variant, run.seed, "prune", "not-supported", REASON)
+    paths = (run.predictions, run.latency, run.export, run.proof, run.history, run.job)
+    mark([path for path in paths if path is not None], failure)
+    return failure
+
+
+def _write_run(run: RunFiles, scenario: Scenario, parent: str | None, labels, logits, rng) -> Measured:
     invented = scenario.invented[run.variant]
     sample_ids = [f"test/{index:05d}" for index in range(scenario.n_test)]
     predictions = Predictions(sample_ids, labels, logits.astype(np.float32))
@@ -273,11 +306,56 @@ def _write_run(run: RunFiles, scenario: Scenario, labels, logits, rng) -> Measur
         load_average=2.6 if scenario.troubled else 0.2,
         baseline=Baseline(variant="dense", p50_ms=dense_ms, drift=0.16 if scenario.troubled else 0.01 * rng.normal()),
         ratio_p50=p50_ms / dense_ms,
+        parent=None if parent is None else Baseline(variant=parent, p50_ms=_parent_ms(scenario, parent), drift=0.0),
+        ratio_parent_p50=None if parent is None else p50_ms / _parent_ms(scenario, parent),
     )
     write_record(run.latency, latency)
     export = _export(run, invented)
     write_json(run.export, export)
-    return Measured(top1(predictions.logits), latency, Export.model_validate(export))
+    proof = _proof(run, invented, scenario.invented[parent or "dense"].size_bytes, export)
+    write_record(run.proof, proof)
+    return Measured(top1(predictions.logits), latency, Export.model_validate(export), proof)
+
+
+def _parent_ms(scenario: Scenario, parent: str) -> float:
+    return scenario.invented[parent].p50_ms
+
+
+def _proof(run: RunFiles, invented: Invented, parent_size_bytes: int, export: dict[str, Any]) -> Proof:
+    facts = Facts(
+        runtime="onnxruntime",
+        opset=export["opset"],
+        symbolic_batch=True,
+        onnx_sha256=export["onnx_sha256"],
+        size_bytes=invented.size_bytes,
+        quantize_nodes=5 if invented.quantized else 0,
+        dequantize_nodes=9 if invented.quantized else 0,
+        activation_types={"uint8": 4} if invented.quantized else {},
+        weight_types={"int8": 4} if invented.quantized else {},
+        logits_from="DequantizeLinear" if invented.coarse else "Gemm",
+        operators=export["operators"],
+        integer_operators=export["quantized_operators"],
+        fused_operators=4,
+        n_images=64,
+        batch_sizes=[1, 2, 7, 64],
+        batch_difference=1.2e-6,
+        max_abs=export["parity"]["max_abs"],
+        relative_error=0.05 if invented.quantized else 1e-7,
+        argmax_agreement=export["parity"]["argmax_agreement"],
+        tied_share=0.17 if invented.coarse else 0.0,
+    )
+    is_int8 = export["dtype"] == "int8"
+    against = export["dtype"], export["parity"]["tolerance"], parent_size_bytes if is_int8 else None
+    return Proof(
+        **facts.model_dump(),
+        format=1,
+        variant=run.variant,
+        seed=run.seed,
+        dtype=against[0],
+        tolerance=against[1],
+        float_size_bytes=against[2],
+        problems=find_problems(facts, *against),
+    )
 
 
 def _export(run: RunFiles, invented: Invented) -> dict[str, Any]:
@@ -299,7 +377,7 @@ def _export(run: RunFiles, invented: Invented) -> dict[str, Any]:
         },
         "operators": {"Conv": 4, "Gemm": 1},
         "quantized_operators": 4 if invented.quantized else 0,
-        "dtype": "int8" if invented.quantized else "fp32",
+        "dtype": "int8" if run.history is None else "fp32",  # what it is said to be
     }
 
 
@@ -372,10 +450,13 @@ def _write_job(path: Path, scenario: Scenario, variant: str, rng) -> None:
     write_json(path, content)
 
 
-def _metrics(experiment: ExperimentConfig, scenario: Scenario, labels, measured) -> Metrics:
-    study = Study(experiment, labels, measured)
-    variants = [summarise_variant(study, variant) for variant in experiment.variant_names]
-    rows = [make_row(study, variant, seed) for variant in variants for seed in scenario.seeds]
+def _metrics(experiment: ExperimentConfig, scenario: Scenario, labels, measured, failures) -> Metrics:
+    study = Study(experiment, labels, measured, failures)
+    failed = dict.fromkeys(variant for variant, _ in failures)
+    variants = [summarise_variant(study, variant) for variant in experiment.variant_names if variant not in failed]
+    failed_variants = [summarise_failed(study, variant) for variant in failed]
+    statuses = {variant.variant: variant.status for variant in variants}
+    rows = [make_row(study, *pair, status=statuses.get(pair[0], "fail")) for pair in measured]
     confidence = experiment.evaluation.confidence
     majority_share = float(np.bincount(labels).max() / len(labels))
     return Metrics(
@@ -385,8 +466,10 @@ def _metrics(experiment: ExperimentConfig, scenario: Scenario, labels, measured)
         confidence=confidence,
         metrics=describe_metrics(confidence),
         rows=rows,
+        failed_rows=[make_failed_row(study, failure) for failure in failures.values()],
         variants=variants,
-        verdict=decide(Findings(variants, rows, majority_share, confidence)),
+        failed_variants=failed_variants,
+        verdict=decide(Findings(variants, rows, majority_share, confidence, failed_variants)),
         provenance=_provenance(experiment, scenario),
     )
 

@@ -1,13 +1,15 @@
 """What the verdict recommends, and that it says why."""
 
 import pytest
-from evaluation_fixtures import make_check, make_dense, make_row, make_variant
+from evaluation_fixtures import make_check, make_dense, make_failed, make_row, make_variant
 
 from slimline.evaluation.decision import Findings, decide
+from slimline.evaluation.proof_record import Problem
 
 
-def verdict(*variants, dense=None, rows=None, majority_share=0.1):
-    return decide(Findings([dense or make_dense(), *variants], rows or [make_row()], majority_share, 0.95))
+def verdict(*variants, dense=None, rows=None, majority_share=0.1, failed=()):
+    measured = [dense or make_dense(), *variants]
+    return decide(Findings(measured, rows or [make_row()], majority_share, 0.95, list(failed)))
 
 
 def test_the_fastest_that_passed_is_recommended():
@@ -40,7 +42,7 @@ def test_equally_fast_and_accurate_variants_are_told_apart_by_size():
 
 
 def test_a_variant_that_is_slower_is_recommended_for_its_size_and_it_says_so():
-    decided = verdict(make_variant(latency_ratio=1.3, size_ratio=0.25))
+    decided = verdict(make_variant(parent="large", latency_ratio=1.3, latency_ratio_parent=0.9, size_ratio=0.25))
     assert decided.recommended == "int8"
     assert decided.headline.startswith("Ship int8 for its size alone: ")
     assert "1.30x slower" in decided.headline
@@ -51,6 +53,59 @@ def test_a_variant_that_is_neither_faster_nor_smaller_is_not_recommended():
     decided = verdict(make_variant(latency_ratio=1.3, size_ratio=1.0))
     assert decided.recommended == "dense"
     assert decided.headline == "Ship dense: no variant that passed the gate is faster or smaller."
+
+
+PROBLEM = Problem(code="runs-in-float", message="it runs in float")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"latency_ratio_parent": 1.3, "artifact_status": "slower than its own fp32"},
+            "int8 passes: accuracy drop 0.20 points (95 % CI 0.10 to 0.80, limit 1.00). "
+            "It cannot be recommended: 1.30x slower than its own fp32, dense, timed in turns.",
+        ),
+        (
+            {"step": "prune", "latency_ratio_parent": 1.3},
+            "It cannot be recommended: 1.30x slower than dense, timed in turns.",
+        ),
+        (
+            {"status": "fail", "artifact_status": "failed: it runs in float", "problems": [PROBLEM]},
+            "int8 failed its proof, so it cannot be recommended: it runs in float.",
+        ),
+    ],
+    ids=["slower than its fp32", "slower than its parent", "failed"],
+)
+def test_what_is_not_what_it_is_said_to_be_is_not_recommended_however_fast_it_is(changes, words):
+    decided = verdict(make_variant(**{"latency_ratio": 0.1} | changes), make_variant("pruned", latency_ratio=0.6))
+    assert decided.recommended == "pruned"
+    assert words in decided.reasons[0]
+
+
+def test_variants_that_do_not_exist_are_named_with_the_reason():
+    decided = verdict(failed=[make_failed(failed_seeds=[1])])
+    assert decided.headline == "Ship dense: no variant passed, because there is no such model (unmade)."
+    assert decided.reasons == ["unmade failed: convnet cannot be pruned this way (seed 1)."]
+
+
+def test_causes_of_what_may_not_ship_are_in_the_headline():
+    decided = verdict(
+        make_variant("int8", latency_ratio_parent=1.2, artifact_status="slower than its own fp32"),
+        make_variant("student", step="distil", latency_ratio_parent=1.2),
+        make_variant("coarse", "fail", artifact_status="failed: it runs in float", problems=[PROBLEM]),
+    )
+    assert decided.headline == (
+        "Ship dense: no variant passed, because slower than its own fp32 (int8) and slower than its parent (student) "
+        "and the proof failed (coarse)."
+    )
+
+
+def test_nothing_ships_when_dense_itself_failed_its_proof():
+    dense = make_dense(artifact_status="failed: classes tie", problems=[PROBLEM])
+    decided = verdict(make_variant(), dense=dense)
+    assert decided.recommended is None
+    assert decided.headline == "Ship nothing: dense failed: classes tie."
 
 
 def test_dense_ships_when_nothing_passed_and_the_headline_says_why():

@@ -10,18 +10,18 @@ from evaluation_fixtures import SHAPE, write_model
 from slimline.config.evaluation import LatencyConfig
 from slimline.errors import SlimlineError
 from slimline.evaluation import latency
-from slimline.evaluation.latency import Times, measure_latency, read_image_shape, runs_within
+from slimline.evaluation.latency import References, Times, measure_latency, read_image_shape, runs_within
+from slimline.evaluation.latency_record import LatencyRecord
 from slimline.evaluation.latency_worker import serve, time_runs
 from slimline.evaluation.machine import cpu_name
 from slimline.evaluation.record_base import read_record
-from slimline.evaluation.records import LatencyRecord
 
 SETTINGS = LatencyConfig(batch_size=2, threads=1, warmup_runs=2, timed_runs=105)
 
 
 def test_a_tiny_model_is_timed(tmp_path):
     model, dense = write_model(tmp_path / "m.onnx"), write_model(tmp_path / "dense.onnx")
-    measure_latency(model, dense, SETTINGS, SHAPE, tmp_path / "latency.json", "int8", 3)
+    measure_latency(model, References(dense), SETTINGS, SHAPE, tmp_path / "latency.json", "int8", 3)
     record = read_record(tmp_path / "latency.json", LatencyRecord)
     assert (record.variant, record.seed, record.batch_size, record.threads) == ("int8", 3, 2, 1)
     assert (record.warmup_runs, record.timed_runs) == (2, 105)
@@ -36,17 +36,16 @@ def test_a_model_that_cannot_run_is_named(tmp_path):
     dense = write_model(tmp_path / "dense.onnx")
     broken = write_model(tmp_path / "broken.onnx", shape=(1, 9, 9))
     with pytest.raises(SlimlineError, match="cannot be timed") as error:
-        measure_latency(broken, dense, SETTINGS, SHAPE, tmp_path / "latency.json", "int8", 0)
+        measure_latency(broken, References(dense), SETTINGS, SHAPE, tmp_path / "latency.json", "int8", 0)
     assert "broken.onnx" in str(error.value)
     assert not (tmp_path / "latency.json").exists()
 
 
 def test_a_model_that_cannot_be_loaded_is_named(tmp_path):
     (tmp_path / "broken.onnx").write_bytes(b"not a model")
+    dense = write_model(tmp_path / "d.onnx")
     with pytest.raises(SlimlineError, match=r"cannot be timed") as error:
-        measure_latency(
-            tmp_path / "broken.onnx", write_model(tmp_path / "d.onnx"), SETTINGS, SHAPE, tmp_path / "l.json", "int8", 0
-        )
+        measure_latency(tmp_path / "broken.onnx", References(dense), SETTINGS, SHAPE, tmp_path / "l.json", "int8", 0)
     assert "ONNX Runtime cannot load a model" in str(error.value)
 
 
@@ -56,7 +55,7 @@ def test_a_process_that_dies_is_reported_with_its_last_words(tmp_path, monkeypat
     (tmp_path / "python").chmod(0o700)
     model = write_model(tmp_path / "m.onnx")
     with pytest.raises(SlimlineError, match="died") as error:
-        measure_latency(model, model, SETTINGS, SHAPE, tmp_path / "latency.json", "int8", 0)
+        measure_latency(model, References(model), SETTINGS, SHAPE, tmp_path / "latency.json", "int8", 0)
     assert "exit code 132: Illegal instruction" in str(error.value)
 
 
@@ -79,7 +78,7 @@ def test_turns_begin_and_end_with_the_baseline():
     journal = []
     artifact = FakeWorker("artifact", journal, [1.0] * 26)
     baseline = FakeWorker("baseline", journal, [2.0] * 27)
-    artifact_rounds, baseline_rounds = latency._take_turns(artifact, baseline, SETTINGS)
+    artifact_rounds, (baseline_rounds,) = latency._take_turns(artifact, [baseline], SETTINGS)
     assert journal[:2] == [("baseline", 1, 0, 1), ("artifact", 1, 0, 1)]  # two warm-ups each, the second one timed
     turns = journal[2:]
     assert [name for name, *_ in turns] == ["baseline", "artifact"] * 25 + ["baseline"]
@@ -88,11 +87,34 @@ def test_turns_begin_and_end_with_the_baseline():
     assert len(baseline_rounds) == 26
 
 
+def test_a_parent_that_is_another_than_dense_takes_turns_too():
+    journal = []
+    workers = [FakeWorker(name, journal, [1.0] * 27) for name in ("artifact", "dense", "pruned")]
+    _, references = latency._take_turns(workers[0], workers[1:], SETTINGS)
+    turns = [name for name, *_ in journal[3:]]
+    assert turns == ["dense", "pruned", *["artifact", "dense", "pruned"] * 25]
+    assert [len(rounds) for rounds in references] == [26, 26]
+
+
+def test_a_variant_is_timed_against_its_own_parent(tmp_path):
+    paths = [write_model(tmp_path / f"{name}.onnx") for name in ("m", "dense", "pruned")]
+    references = References(paths[1], "pruned", paths[2])
+    measure_latency(paths[0], references, SETTINGS, SHAPE, tmp_path / "latency.json", "pruned-int8", 0)
+    record = read_record(tmp_path / "latency.json", LatencyRecord)
+    assert (record.baseline.variant, record.parent.variant) == ("dense", "pruned")
+    assert record.ratio_parent_p50 > 0
+
+
+def test_where_the_parent_is_dense_it_is_timed_once(tmp_path):
+    references = References(tmp_path / "dense.onnx", "dense", tmp_path / "dense.onnx")
+    assert list(references.by_name) == ["dense"]
+
+
 def test_long_runs_are_made_less_often():
     journal = []
     slow = [20_000.0] * 27
     rounds, _ = latency._take_turns(
-        FakeWorker("artifact", journal, slow), FakeWorker("baseline", journal, slow), LatencyConfig()
+        FakeWorker("artifact", journal, slow), [FakeWorker("baseline", journal, slow)], LatencyConfig()
     )
     assert sum(len(times.wall_ms) for times in rounds) == latency.FEWEST_RUNS
 
@@ -103,7 +125,7 @@ def test_the_budget_bounds_the_runs(run_s, runs):
 
 
 def test_drift_is_the_last_round_against_the_first():
-    baseline = latency._summarise_baseline(rounds_of(2.0, 9.0, 2.0, 2.0, 2.5))
+    baseline = latency._summarise("dense", rounds_of(2.0, 9.0, 2.0, 2.0, 2.5))
     assert baseline.p50_ms == 2.0
     assert baseline.drift == pytest.approx(0.25)
 

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from slimline.errors import SlimlineError
 from slimline.evaluation import document
+from slimline.evaluation.latency_record import LatencyRecord
 from slimline.evaluation.record_base import read_record, write_record
-from slimline.evaluation.records import LatencyRecord, Row, read_metrics
+from slimline.evaluation.records import Row, read_metrics
 
 ROOT = Path(__file__).parents[2]
 

@@ -4,8 +4,9 @@ import io
 import re
 
 import pytest
-from evaluation_fixtures import make_dense, make_metrics, make_variant
+from evaluation_fixtures import make_dense, make_failed, make_metrics, make_variant
 
+from slimline.evaluation.proof_record import Problem
 from slimline.evaluation.record_base import write_record
 from slimline.evaluation.verdict import main, render, wants_colour
 
@@ -49,6 +50,25 @@ def test_columns_are_aligned_and_the_choice_is_marked():
     for row, status in zip(rows, ["reference", "pass", "inconclusive", "fail"], strict=True):
         assert row.index(status) == heading.index("gate")
     assert [row[0] for row in rows] == [" ", ">", " ", " "]
+
+
+def test_what_may_not_ship_is_told_by_one_word_and_what_does_not_exist_by_its_reason():
+    reason = "failed: The model convnet cannot be pruned this way: nothing was removed at ratio 0.01"
+    metrics = make_metrics(
+        [
+            make_dense(),
+            make_variant("int8", artifact_status="slower than its own fp32", latency_ratio_parent=1.3),
+            make_variant("coarse", "fail", problems=[Problem(code="quantized-logits", message="classes tie")]),
+        ],
+        recommended="dense",
+        failed=[make_failed(artifact_status=reason)],
+    )
+    text = render(metrics, colour=False)
+    assert [line.split()[-1] for line in text.splitlines() if "94.0-96.0" in line] == ["reference", "slower", "failed"]
+    assert text.endswith(
+        "  unmade failed: The model convnet cannot be pruned this way: nothing was\n    removed at ratio 0.01\n"
+    )
+    assert "\033[33mslower\033[0m" in render(metrics, colour=True)
 
 
 def test_colour_changes_nothing_but_colour():

@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from slimline.config.cluster import ClusterConfig
 from slimline.config.train import TrainConfig
-from slimline.errors import SlimlineError
+from slimline.errors import NotSupportedError, SlimlineError
 from slimline.files import read_json, write_json
 from slimline.launch.owner import Owner
 from slimline.launch.queue import UnansweredError
@@ -95,6 +95,15 @@ def test_a_users_mistake_in_a_rank_comes_back_as_it_is():
     assert str(caught.value).startswith(
         "The learning rate is too wild.\n  where:    experiment test, variant dense, seed 0, "
     )
+
+
+def test_what_is_not_supported_comes_back_as_that_with_its_code_and_is_not_tried_again():
+    with pytest.raises(NotSupportedError) as caught:
+        run("not_supported", ranks=2)
+    assert (caught.value.reason, caught.value.code) == ("It cannot be pruned: ZeroDivisionError", "odd")
+    assert caught.value.next_step == "leave it out"
+    (folder,) = JOBS.iterdir()
+    assert [attempt.state for attempt in Receipt(folder).attempts] == ["FAILED"]
 
 
 def test_a_failed_rank_ends_its_peers_and_shows_its_own_log():

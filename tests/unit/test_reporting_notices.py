@@ -26,7 +26,13 @@ def has(notices, severity, subject, words):
     ("severity", "subject", "words"),
     [
         ("error", "int8-chance", "Not better than always answering the most frequent class"),
-        ("error", "int8-chance", "no quantized operator"),
+        (
+            "error",
+            "int8-chance",
+            "Not what it is said to be (not-quantized): seed 0: the file is said to be int8 and has no",
+        ),
+        ("error", "int8", "quantized-logits"),
+        ("warning", "int8", "the time of dense, which it was made of: never recommended"),
         ("warning", "int8", "the time of dense: compressed, but not faster"),
         ("warning", "int8", "no one largest logit"),
         ("warning", "pruned", "Fails the gate on accuracy drop."),
@@ -41,6 +47,10 @@ def has(notices, severity, subject, words):
 )
 def test_what_went_wrong_is_said(notices, severity, subject, words):
     assert has(notices["failing"], severity, subject, words)
+
+
+def test_variants_that_do_not_exist_are_errors(notices):
+    assert has(notices["unmade"], "error", "pruned", "Failed: The model convnet cannot be pruned this way")
 
 
 @pytest.mark.parametrize(
@@ -138,6 +148,7 @@ def test_files_are_paired_by_variant_and_seed_and_quantized_ones_have_no_history
         ["d.parquet", "i.parquet"],
         ["d.json", "i.json"],
         ["de.json", "ie.json"],
+        ["dp.json", "ip.json"],
         [("dense", 0)],
         ["history.jsonl"],
         ["job.json"],
@@ -147,4 +158,4 @@ def test_files_are_paired_by_variant_and_seed_and_quantized_ones_have_no_history
         ("int8", False, False),
     ]
     with pytest.raises(ValueError, match="argument 2 is shorter"):
-        pair_files([("dense", 0)], [], [], [], [], [], [])
+        pair_files([("dense", 0)], [], [], [], [], [], [], [])

@@ -20,7 +20,18 @@ from slimline.reporting.format import MINUS, NBSP
 from slimline.reporting.page import write_report
 
 MOST_BYTES = 300_000
-SECTIONS = ["verdict", "comparison", "tradeoff", "training", "classes", "data", "cost", "provenance", "warnings"]
+SECTIONS = [
+    "verdict",
+    "comparison",
+    "proof",
+    "tradeoff",
+    "training",
+    "classes",
+    "data",
+    "cost",
+    "provenance",
+    "warnings",
+]
 
 
 @pytest.fixture(scope="session")
@@ -254,7 +265,46 @@ def test_the_gate_table_says_what_metrics_json_says(written, trees):
     rows = body_rows(trees["failing"].one("table", id="table-gate"))
     for row, variant in zip(rows, metrics["variants"][1:], strict=True):
         said = [status.text.lower() for cell in row for status in cell.all("span") if "status" in status.classes]
-        assert said == [variant["status"], *(check["status"] for check in variant["gate"])]
+        file = "pass" if variant["artifact_status"] == "ok" else "fail"
+        assert said == [variant["status"], file, *(check["status"] for check in variant["gate"])]
+
+
+def test_what_failed_is_shown_with_its_reason_and_not_as_a_blank(written, trees):
+    metrics, tree = read_json(written["unmade"][0].metrics), trees["unmade"]
+    assert [variant["variant"] for variant in metrics["failed_variants"]] == ["pruned", "pruned-int8", "int4"]
+    failures = body_rows(tree.one("table", id="table-failures"))
+    assert len(failures) == len(metrics["failed_rows"]) == 7
+    for row, failed in zip(failures, metrics["failed_rows"], strict=True):
+        assert [words(cell) for cell in row[:3]] == [failed["variant"], str(failed["seed"]), "FAIL"]
+        assert f"failed: {words(row[3])}" == failed["artifact_status"]
+    gate = {words(row[0].all("span")[0]): row for row in body_rows(tree.one("table", id="table-gate"))}
+    assert "ZeroDivisionError" in words(gate["pruned"][2])
+    assert [words(cell) for cell in gate["pruned"][3:]] == ["not measured"] * 2
+    assert "6 variants" in words(tree.one("header")).replace(NBSP, " ")
+
+
+def test_a_report_of_nothing_but_failures_says_so(tmp_path):
+    unmade = SCENARIOS["unmade"]
+    pairs = [(variant, seed) for variant in unmade.variants for seed in unmade.seeds]
+    write_report(write_experiment(tmp_path, dataclasses.replace(unmade, unmade=pairs)), tmp_path / "report.html")
+    tree = parse_html((tmp_path / "report.html").read_text(encoding="utf-8"))
+    absent = [words(e) for e in tree.all("p") if "absent" in e.classes]
+    assert any(text.startswith("Gate not measured: no compressed variant could be made") for text in absent)
+    assert "there is no such model" in words(section(tree, "verdict"))
+
+
+def test_every_file_has_its_status_and_its_facts(written, trees):
+    metrics = read_json(written["failing"][0].metrics)
+    rows = body_rows(trees["failing"].one("table", id="table-proofs"))
+    for row, exact in zip(rows, metrics["rows"], strict=True):
+        assert [words(cell) for cell in row[:2]] == [exact["variant"], str(exact["seed"])]
+        if exact["artifact_status"] == "ok":
+            assert words(row[2]) == "PASS"
+        else:
+            assert words(row[2].one("small")) == exact["artifact_status"]
+    operators = body_rows(trees["failing"].one("table", id="table-operators"))
+    integers = {words(row[0]): words(row[8]) for row in operators}
+    assert integers == {"dense": "0", "pruned": "0", "int8": "4", "int8-chance": "0"}
 
 
 def test_the_verdict_is_first_and_links_to_the_warnings(written, trees):
@@ -263,7 +313,7 @@ def test_the_verdict_is_first_and_links_to_the_warnings(written, trees):
     assert verdict["headline"] in words(shown)
     for sentence in [*verdict["reasons"], *verdict["not_tested"]]:
         assert sentence in words(shown)
-    assert shown.one("a", href="#warnings").text.replace(NBSP, " ").startswith("2 errors")
+    assert shown.one("a", href="#warnings").text.replace(NBSP, " ").startswith("3 errors")
 
 
 CONDITIONS = ("batch 1", "1 thread", "AMD EPYC 9354", "onnxruntime 1.23.2", "20 warm-up runs", "1,000 timed runs")

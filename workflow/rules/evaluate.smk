@@ -1,6 +1,39 @@
+# The float file that a quantized one was made of, and PyTorch's answers that both are held against.
+def proof_inputs(wildcards):
+    variant = wildcards.variant
+    if EXPERIMENT.step(variant) != "quantize":
+        return {"reference": f"{RESULTS}/{variant}/seed-{wildcards.seed}/reference.safetensors"}
+    parent = f"{RESULTS}/{EXPERIMENT.parent(variant)}/seed-{wildcards.seed}"
+    return {"reference": f"{parent}/reference.safetensors", "parent_report": f"{parent}/export.json"}
+
+
+rule prove:
+    input:
+        unpack(proof_inputs),
+        onnx=f"{RUN}/model.onnx",
+        report=f"{RUN}/export.json",
+    output:
+        f"{RUN}/proof.json",
+    log:
+        f"{LOGS}/prove/{{variant}}-seed-{{seed}}.log",
+    benchmark:
+        f"{BENCHMARKS}/prove/{{variant}}-seed-{{seed}}.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        code=code_of("prove"),
+    script:
+        "../../scripts/prove.py"
+
+
+# What has not been proved is not measured: figures of a file that depend on the batch mean nothing.
 rule predict:
     input:
         onnx=f"{RUN}/model.onnx",
+        proof=f"{RUN}/proof.json",
         stats=f"{PREPARED}/stats.json",
         shards=f"{PREPARED}/shards",
         index=f"{PREPARED}/index.parquet",
@@ -23,10 +56,17 @@ rule predict:
         "../../scripts/predict.py"
 
 
+def parent_to_time(wildcards):
+    parent = EXPERIMENT.parent(wildcards.variant)
+    return {"parent": f"{RESULTS}/{parent}/seed-{wildcards.seed}/model.onnx"} if parent else {}
+
+
 # All cores of the run: nothing may compute beside the stopwatch.
 rule latency:
     input:
+        unpack(parent_to_time),
         onnx=f"{RUN}/model.onnx",
+        proof=f"{RUN}/proof.json",
         baseline=f"{RESULTS}/dense/seed-{{seed}}/model.onnx",
         stats=f"{PREPARED}/stats.json",
     output:
@@ -43,6 +83,7 @@ rule latency:
         runtime=60,
     params:
         latency=dumped(EXPERIMENT.evaluation.latency),
+        parent=lambda wildcards: EXPERIMENT.parent(wildcards.variant),
         code=code_of("latency"),
     script:
         "../../scripts/latency.py"
@@ -53,6 +94,7 @@ rule compare:
         predictions=per_run("predictions.parquet", PAIRS),
         latency=per_run("latency.json", PAIRS),
         export=per_run("export.json", PAIRS),
+        proof=per_run("proof.json", PAIRS),
         manifest=f"{DATA}/download.json",
         stats=f"{PREPARED}/stats.json",
     output:

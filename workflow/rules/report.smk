@@ -10,6 +10,7 @@ rule report:
         predictions=per_run("predictions.parquet", PAIRS),
         latency=per_run("latency.json", PAIRS),
         exports=per_run("export.json", PAIRS),
+        proofs=per_run("proof.json", PAIRS),
     output:
         report(
             REPORT,

@@ -10,7 +10,8 @@ import torch_pruning
 from torch import nn
 
 from slimline.config.variants import PruneConfig
-from slimline.errors import SlimlineError
+from slimline.errors import NotSupportedError
+from slimline.failed import is_of_the_machine
 from slimline.models.architecture import Architecture
 from slimline.models.artifact import load_artifact, with_pruning
 from slimline.models.count import count_parameters
@@ -49,7 +50,7 @@ def prune(model: nn.Module, architecture: Architecture, config: PruneConfig) -> 
         The architecture after pruning: it rebuilds the same shapes.
 
     Raises:
-        SlimlineError: the library cannot prune this network, or there was nothing to remove.
+        NotSupportedError: the library cannot prune this network, or there was nothing to remove.
     """
     before = count_parameters(model)
     try:
@@ -67,6 +68,8 @@ def prune(model: nn.Module, architecture: Architecture, config: PruneConfig) -> 
         model(example_images(architecture))  # shapes that no longer fit show here, not in the trainer
         history = pruner.pruning_history()
     except (RuntimeError, ValueError, AttributeError, KeyError, ZeroDivisionError) as error:
+        if is_of_the_machine(error):
+            raise
         raise _cannot_prune(architecture, f"{type(error).__name__}: {error}") from error
     if count_parameters(model) >= before:
         raise _cannot_prune(architecture, f"nothing was removed at ratio {config.ratio} and round_to {config.round_to}")
@@ -86,8 +89,8 @@ def _last_linear(model: nn.Module) -> nn.Module:
     return linears[-1] if linears else outputs[-1]
 
 
-def _cannot_prune(architecture: Architecture, reason: str) -> SlimlineError:
-    return SlimlineError(
+def _cannot_prune(architecture: Architecture, reason: str) -> NotSupportedError:
+    return NotSupportedError(
         f"The model {architecture.name} cannot be pruned this way.",
         where="a variant with `prune`",
         got=reason,

@@ -28,7 +28,8 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from slimline.config.variants import QuantizeConfig
 from slimline.data.batches import random_words
 from slimline.data.prepared import PreparedDataset
-from slimline.errors import SlimlineError
+from slimline.errors import NotSupportedError
+from slimline.failed import library_limits
 from slimline.files import read_json
 from slimline.models.onnx_file import INPUT, OUTPUT, load_reference, parity, save_lean, write_description
 
@@ -72,23 +73,29 @@ def quantize(
         report: its `export.json`.
 
     Raises:
-        SlimlineError: the runtime executes no operator of the result as int8.
+        NotSupportedError: the library cannot quantize the graph, or no operator of the result runs as int8.
     """
     data = PreparedDataset.open(prepared)
     with TemporaryDirectory(dir=output.parent, prefix=".quantize-") as scratch:
         prepared_graph, quantized = Path(scratch, "prepared.onnx"), Path(scratch, "quantized.onnx")
-        quant_pre_process(parent, prepared_graph, skip_symbolic_shape=True)
-        quantize_static(
-            prepared_graph,
-            quantized,
-            CalibrationImages(calibration_images(data, config.calibration_samples, seed)),
-            quant_format=QuantFormat.QDQ,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            per_channel=True,
-            calibrate_method=METHODS[config.method],
-            nodes_to_exclude=[_last_layer(onnx.load(prepared_graph))],
-        )
+        images = calibration_images(data, config.calibration_samples, seed)
+        with library_limits(
+            "ONNX Runtime cannot quantize the graph.",
+            where=str(parent),
+            next_step="leave this variant out for this model",
+        ):
+            quant_pre_process(parent, prepared_graph, skip_symbolic_shape=True)
+            quantize_static(
+                prepared_graph,
+                quantized,
+                CalibrationImages(images),
+                quant_format=QuantFormat.QDQ,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                per_channel=True,
+                calibrate_method=METHODS[config.method],
+                nodes_to_exclude=[_last_layer(onnx.load(prepared_graph))],
+            )
         save_lean(onnx.load(quantized), output)
     images, expected = load_reference(reference)
     origin = read_json(parent_report)
@@ -119,10 +126,11 @@ def _refuse_float(description: dict[str, Any], output: Path) -> None:
     if description["quantized_operators"]:
         logging.getLogger("slimline").info("%d int8 operators in %s", description["quantized_operators"], output)
         return
-    raise SlimlineError(
+    raise NotSupportedError(
         "Quantization left nothing that runs as int8.",
         where=str(output),
         got=f"operators {description['operators']}",
         expected="convolutions or matrix products in int8",
         next_step="leave this variant out for this model",
+        code="runs-in-float",
     )

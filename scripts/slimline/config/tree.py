@@ -24,6 +24,7 @@ RESERVED = frozenset(
         "plan",
         "predict",
         "preprocess",
+        "prove",
         "prune",
         "quantize",
         "report",

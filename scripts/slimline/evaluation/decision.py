@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from slimline.evaluation import wording
-from slimline.evaluation.records import GateCheck, Row, VariantRecord, Verdict
+from slimline.evaluation.artifact_status import OK, SLOWER, TIMING_ERROR, may_ship
+from slimline.evaluation.records import FailedVariant, GateCheck, Row, VariantRecord, Verdict
 from slimline.evaluation.statistics import exceeds
 
 # A baseline that changed by more than this between its first and last round was not alone on the machine.
 DRIFT_WORTH_SAYING = 0.1
-# Two processes of one file should take equally long.
-ERROR_WORTH_SAYING = 0.05
 CRITERION_WORDS = {"accuracy_drop": "accuracy", "latency_ratio": "latency", "size_ratio": "size"}
 NOT_TESTED = (
     "Images that differ from the test split: corruptions, other cameras, other places.",
@@ -26,36 +25,41 @@ class Findings:
     """What a verdict is made from.
 
     Attributes:
-        variants: `dense` first.
+        variants: those that were measured, `dense` first.
         rows: one per variant and seed.
         majority_share: share of the most frequent class among the test labels: what a constant answer scores.
         confidence: level of the intervals.
+        failed: variants that could not be made or measured.
     """
 
     variants: list[VariantRecord]
     rows: list[Row]
     majority_share: float
     confidence: float
+    failed: list[FailedVariant] = field(default_factory=list)
 
 
 def decide(findings: Findings) -> Verdict:
-    """The fastest variant that passed the gate, else dense; nothing where dense is no better than a constant answer.
+    """The fastest variant that passed the gate, else dense; nothing where dense fails or only guesses.
 
     Speed is the latency ratio to dense, which was timed in the same minutes. Two ratios within the error of such a
-    timing are equal; then the more accurate variant wins. A variant that is neither faster nor smaller than dense is
-    never recommended.
+    timing are equal; then the more accurate variant wins. Never recommended is a variant that is neither faster nor
+    smaller than dense, one that is slower than what it was made of, and one whose proof found a problem.
     """
     dense, *compressed = findings.variants
-    passed = [variant for variant in compressed if variant.status == "pass"]
+    passed = [variant for variant in compressed if variant.status == "pass" and may_ship(variant)]
     useful = [variant for variant in passed if _is_faster(variant) or _is_smaller(variant)]
-    if dense.accuracy_ci_low <= findings.majority_share:
+    if dense.artifact_status != OK:
+        recommended, headline = None, f"Ship nothing: dense {dense.artifact_status}."
+    elif dense.accuracy_ci_low <= findings.majority_share:
         recommended, headline = None, _nothing_works(dense, findings.majority_share)
     elif useful:
         best = _best(useful)
         recommended, headline = best.variant, _ship(best)
     else:
-        recommended, headline = dense.variant, _ship_dense(dense, compressed, passed)
+        recommended, headline = dense.variant, _ship_dense(findings, passed)
     reasons = [_reason(variant, recommended, findings.confidence) for variant in compressed]
+    reasons += [_failure(variant) for variant in findings.failed]
     return Verdict(
         recommended=recommended,
         headline=headline,
@@ -67,7 +71,7 @@ def decide(findings: Findings) -> Verdict:
 def _best(useful: list[VariantRecord]) -> VariantRecord:
     """The most accurate of those whose speed cannot be told from the fastest's; among equals the smallest."""
     fastest = min(variant.latency_ratio for variant in useful)
-    as_fast = [variant for variant in useful if variant.latency_ratio <= fastest * (1 + ERROR_WORTH_SAYING)]
+    as_fast = [variant for variant in useful if variant.latency_ratio <= fastest * (1 + TIMING_ERROR)]
     return min(as_fast, key=lambda variant: (-variant.accuracy_mean, variant.size_ratio, variant.variant))
 
 
@@ -97,14 +101,17 @@ def _ship(variant: VariantRecord) -> str:
     return f"Ship {variant.variant}{caveat}: {accuracy} accurate; {_against_dense(variant)}."
 
 
-def _ship_dense(dense: VariantRecord, compressed: list[VariantRecord], passed: list[VariantRecord]) -> str:
-    if not compressed:
+def _ship_dense(findings: Findings, passed: list[VariantRecord]) -> str:
+    dense, *compressed = findings.variants
+    if not compressed and not findings.failed:
         return f"Ship dense: {wording.percent(dense.accuracy_mean)} accurate; no compressed variant was asked for."
     if passed:
         return "Ship dense: no variant that passed the gate is faster or smaller."
     names_by_cause: dict[str, list[str]] = {}
     for variant in compressed:
         names_by_cause.setdefault(_cause(variant), []).append(variant.variant)
+    for failed in findings.failed:
+        names_by_cause.setdefault("there is no such model", []).append(failed.variant)
     causes = [f"{cause} ({', '.join(names)})" for cause, names in names_by_cause.items()]
     return f"Ship dense: no variant passed, because {' and '.join(causes)}."
 
@@ -118,12 +125,19 @@ def _nothing_works(dense: VariantRecord, majority_share: float) -> str:
 
 def _cause(variant: VariantRecord) -> str:
     """Why a variant did not pass, in a few words."""
+    if variant.problems:
+        return "the proof failed"
+    if variant.status == "pass":
+        return SLOWER if variant.artifact_status == SLOWER else "slower than its parent"
     failed = [CRITERION_WORDS[check.criterion] for check in variant.gate if check.status == "fail"]
     return f"{' and '.join(failed)} failed" if failed else "accuracy was inconclusive"
 
 
 def _reason(variant: VariantRecord, recommended: str | None, confidence: float) -> str:
     """What the gate says of a variant, the figures that decided, and why it was or was not chosen."""
+    if variant.problems:
+        found = "; ".join(problem.message for problem in variant.problems)
+        return f"{variant.variant} failed its proof, so it cannot be recommended: {found}."
     words = {"pass": "passes", "fail": "fails", "inconclusive": "is inconclusive"}[variant.status]
     checks = "; ".join(_check_words(check, variant, confidence) for check in variant.gate)
     chosen = ""
@@ -131,9 +145,21 @@ def _reason(variant: VariantRecord, recommended: str | None, confidence: float) 
         chosen = " It is the fastest that passed, or as fast as can be told and more accurate."
     elif variant.variant == recommended:
         chosen = f" It is {wording.speed(variant.latency_ratio)}, not faster: recommended for its size alone."
+    elif variant.status == "pass" and not may_ship(variant):
+        chosen = f" It cannot be recommended: {_slower_than_parent(variant)}."
     elif variant.status == "pass":
         chosen = f" Not chosen: {', '.join(_speed_and_size(variant))} against dense."
     return f"{variant.variant} {words}: {checks}.{chosen}"
+
+
+def _slower_than_parent(variant: VariantRecord) -> str:
+    own = "its own fp32, " if variant.artifact_status == SLOWER else ""
+    return f"{wording.speed(variant.latency_ratio_parent or 1.0)} than {own}{variant.parent}, timed in turns"
+
+
+def _failure(variant: FailedVariant) -> str:
+    seeds = ", ".join(map(str, variant.failed_seeds))
+    return f"{variant.variant} {variant.artifact_status} (seed{'s' * (len(variant.failed_seeds) > 1)} {seeds})."
 
 
 def _check_words(check: GateCheck, variant: VariantRecord, confidence: float) -> str:
@@ -193,7 +219,7 @@ def _remarks_on_timing(rows: list[Row]) -> list[str]:
         )
     repeats = [row.latency_ratio for row in rows if row.parent is None]
     farthest = max(repeats, key=lambda ratio: abs(math.log(ratio)))
-    if abs(farthest - 1) > ERROR_WORTH_SAYING:
+    if abs(farthest - 1) > TIMING_ERROR:
         remarks.append(
             f"Dense timed against itself came out {wording.speed(farthest)}: differences in speed up to that are noise."
         )

@@ -9,11 +9,13 @@ import re
 from pathlib import Path
 
 from slimline.errors import SlimlineError
+from slimline.evaluation.latency_record import Baseline, LatencyRecord
+from slimline.evaluation.proof_record import Problem, Proof
 from slimline.evaluation.record_base import Record, field_unit
 from slimline.evaluation.records import (
-    Baseline,
+    FailedRow,
+    FailedVariant,
     GateCheck,
-    LatencyRecord,
     Metrics,
     Provenance,
     Row,
@@ -26,12 +28,16 @@ PAGE = Path("docs/reference/outputs.md")
 TABLES: dict[str, type[Record]] = {
     "metrics.csv": Row,
     "metrics.json": Metrics,
+    "failed_rows": FailedRow,
     "variants": VariantRecord,
+    "failed_variants": FailedVariant,
     "gate": GateCheck,
     "verdict": Verdict,
     "provenance": Provenance,
     "latency.json": LatencyRecord,
     "baseline": Baseline,
+    "proof.json": Proof,
+    "problem": Problem,
 }
 BLOCK = re.compile(r"(<!-- table: (?P<name>\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

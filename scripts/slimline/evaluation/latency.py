@@ -1,4 +1,4 @@
-"""How long the shipped file takes, in turns with the dense model of the same seed.
+"""How long the shipped file takes, in turns with the dense model of the same seed and with its own parent.
 
 A latency alone says as much about the machine and its other guests as about the model. The ratio to a baseline that
 was timed in turns with it holds on a busy machine too; the tail (p99) does not.
@@ -11,7 +11,9 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -20,10 +22,11 @@ import numpy as np
 import numpy.typing as npt
 
 from slimline.config.evaluation import LatencyConfig
+from slimline.config.variants import DENSE
 from slimline.errors import SlimlineError
+from slimline.evaluation.latency_record import Baseline, LatencyRecord
 from slimline.evaluation.machine import cpu_name
 from slimline.evaluation.record_base import write_record
-from slimline.evaluation.records import Baseline, LatencyRecord
 from slimline.files import read_json
 
 # A process that waited for its turn finds cold caches and a slow clock; the runs of its first moments are not timed.
@@ -31,7 +34,7 @@ SETTLE_MS = 5.0
 SETTLING_RUNS = 1
 ROUNDS = 25
 IMAGE_SEED = 0
-# All timed runs of the artifact and the baseline together are to fit in this, down to FEWEST_RUNS.
+# All timed runs of the artifact and its references together are to fit in this, down to FEWEST_RUNS.
 BUDGET_S = 60.0
 FEWEST_RUNS = 100
 STOP_TIMEOUT_S = 10
@@ -121,23 +124,46 @@ def read_image_shape(stats: Path) -> tuple[int, int, int]:
     return value["channels"], value["height"], value["width"]
 
 
+@dataclass(frozen=True)
+class References:
+    """What an artifact is timed in turns with.
+
+    Attributes:
+        dense: the dense model's file.
+        parent: name of the variant that the artifact was made of; None for `dense`.
+        parent_onnx: its file, which may be that of `dense`; None for `dense`.
+    """
+
+    dense: Path
+    parent: str | None = None
+    parent_onnx: Path | None = None
+
+    @property
+    def by_name(self) -> dict[str, Path]:
+        """Each once: `dense` first, then the parent if it is another."""
+        files = {DENSE: self.dense}
+        if self.parent is not None and self.parent_onnx is not None:
+            files.setdefault(self.parent, self.parent_onnx)
+        return files
+
+
 def measure_latency(
     onnx: Path,
-    baseline_onnx: Path,
+    references: References,
     settings: LatencyConfig,
     image_shape: tuple[int, int, int],
     output: Path,
     variant: str,
     seed: int,
 ) -> None:
-    """Times an artifact against the dense model of the same seed and writes `latency.json`.
+    """Times an artifact against the dense model and its own parent of the same seed and writes `latency.json`.
 
-    Each has a process of its own. After the warm-ups they take turns in rounds, the baseline first and last. For
+    Each has a process of its own. After the warm-ups they take turns in rounds, the references first and last. For
     `dense` both are the same file: the ratio is then an A/A measurement, whose distance from 1 is its own error.
 
     Args:
         onnx: the shipped file.
-        baseline_onnx: the dense model's.
+        references: the dense model's and the parent's.
         settings: batch size, threads and numbers of runs.
         image_shape: (C, H, W) of the random uint8 images.
         output: `latency.json`.
@@ -145,17 +171,19 @@ def measure_latency(
         seed: seed of the model, for the record.
 
     Raises:
-        SlimlineError: one of the two cannot be loaded or run, or its process died.
+        SlimlineError: one of them cannot be loaded or run, or its process died.
     """
     load_average = os.getloadavg()[0]  # before this measurement adds to it
     shape = (settings.batch_size, *image_shape)
     with ExitStack() as stack:
-        artifact, baseline = [
-            stack.enter_context(Worker(path, settings.threads, shape)) for path in (onnx, baseline_onnx)
-        ]
+        paths = (onnx, *references.by_name.values())
+        artifact, *others = [stack.enter_context(Worker(path, settings.threads, shape)) for path in paths]
         runtime = artifact.start()
-        baseline.start()
-        artifact_rounds, baseline_rounds = _take_turns(artifact, baseline, settings)
+        for other in others:
+            other.start()
+        artifact_rounds, others_rounds = _take_turns(artifact, others, settings)
+    rounds_of = dict(zip(references.by_name, others_rounds, strict=True))
+    parent = references.parent
     wall_ms = np.concatenate([times.wall_ms for times in artifact_rounds])
     p50_ms, p95_ms, p99_ms = (float(value) for value in np.percentile(wall_ms, [50, 95, 99]))
     record = LatencyRecord(
@@ -174,17 +202,19 @@ def measure_latency(
         mean_ms=float(wall_ms.mean()),
         cpu_p50_ms=float(np.median(np.concatenate([times.cpu_ms for times in artifact_rounds]))),
         load_average=load_average,
-        baseline=_summarise_baseline(baseline_rounds),
-        ratio_p50=_ratio(artifact_rounds, baseline_rounds),
+        baseline=_summarise(DENSE, rounds_of[DENSE]),
+        ratio_p50=_ratio(artifact_rounds, rounds_of[DENSE]),
+        parent=_summarise(parent, rounds_of[parent]) if parent is not None else None,
+        ratio_parent_p50=_ratio(artifact_rounds, rounds_of[parent]) if parent is not None else None,
     )
     write_record(output, record)
 
 
-def _summarise_baseline(rounds: list[Times]) -> Baseline:
+def _summarise(variant: str, rounds: list[Times]) -> Baseline:
     """Median over all rounds, and how far the last round's is from the first's."""
     first_ms, last_ms = (float(np.median(rounds[index].wall_ms)) for index in (0, -1))
     p50_ms = float(np.median(np.concatenate([times.wall_ms for times in rounds])))
-    return Baseline(variant="dense", p50_ms=p50_ms, drift=last_ms / first_ms - 1)
+    return Baseline(variant=variant, p50_ms=p50_ms, drift=last_ms / first_ms - 1)
 
 
 def _ratio(artifact_rounds: list[Times], baseline_rounds: list[Times]) -> float:
@@ -199,18 +229,21 @@ def _ratio(artifact_rounds: list[Times], baseline_rounds: list[Times]) -> float:
     return float(np.median(artifact_ms / np.sqrt(baseline_ms[:-1] * baseline_ms[1:])))
 
 
-def _take_turns(artifact: Worker, baseline: Worker, settings: LatencyConfig) -> tuple[list[Times], list[Times]]:
-    """Warm-ups of both, then ROUNDS rounds of the artifact between ROUNDS + 1 of the baseline."""
+def _take_turns(
+    artifact: Worker, references: Sequence[Worker], settings: LatencyConfig
+) -> tuple[list[Times], list[list[Times]]]:
+    """Warm-ups of all, then ROUNDS rounds of the artifact between ROUNDS + 1 of each reference."""
     # The last of the warm-ups are timed as well: they tell how many runs fit in the budget.
-    warmups = [worker.time(1, untimed=settings.warmup_runs - 1, settle_ms=0) for worker in (baseline, artifact)]
+    warmups = [worker.time(1, untimed=settings.warmup_runs - 1, settle_ms=0) for worker in (*references, artifact)]
     run_s = sum(float(times.wall_ms[0]) for times in warmups) / 1000
     timed_runs = runs_within(BUDGET_S, run_s, settings.timed_runs)
     sizes = [timed_runs // ROUNDS + (index < timed_runs % ROUNDS) for index in range(ROUNDS)]
-    baseline_rounds, artifact_rounds = [baseline.time(sizes[0])], []
+    references_rounds, artifact_rounds = [[reference.time(sizes[0])] for reference in references], []
     for size in sizes:
         artifact_rounds.append(artifact.time(size))
-        baseline_rounds.append(baseline.time(size))
-    return artifact_rounds, baseline_rounds
+        for reference, rounds in zip(references, references_rounds, strict=True):
+            rounds.append(reference.time(size))
+    return artifact_rounds, references_rounds
 
 
 def runs_within(budget_s: float, run_s: float, wanted: int) -> int:

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from slimline.data.prepared import PreparedDataset
-from slimline.errors import SlimlineError
+from slimline.errors import NotSupportedError, SlimlineError
 from slimline.evaluation.prediction_file import Predictions, write_predictions
 from slimline.evaluation.session import INPUT, OUTPUT, open_session
+from slimline.failed import is_of_the_machine
 
 
 def predict(onnx: Path, prepared: Path, output: Path, batch_size: int, threads: int) -> None:
@@ -27,8 +28,8 @@ def predict(onnx: Path, prepared: Path, output: Path, batch_size: int, threads: 
         threads: threads of the runtime.
 
     Raises:
-        SlimlineError: the test split is empty, or the model cannot be loaded, answers with another number of classes,
-            or with NaN or infinity.
+        SlimlineError: the test split is empty, or the model cannot be loaded or answers with another number of classes.
+        NotSupportedError: the runtime fails on test images, or the model answers with NaN or infinity.
     """
     dataset = PreparedDataset.open(prepared)
     rows = dataset.rows("test")
@@ -50,11 +51,14 @@ def _run(session: Any, images: npt.NDArray[np.uint8], classes: int, onnx: Path) 
     try:
         (logits,) = session.run([OUTPUT], {INPUT: images})
     except Exception as error:  # the runtime's exceptions have no common base of their own
-        raise SlimlineError(
+        if is_of_the_machine(error):
+            raise
+        raise NotSupportedError(
             "A model fails on the test images.",
             where=str(onnx),
             got=str(error),
             expected=f"images of shape [batch, {', '.join(map(str, images.shape[1:]))}] to be accepted",
+            code="does-not-run",
         ) from error
     if logits.shape != (len(images), classes):
         raise SlimlineError(
@@ -70,10 +74,11 @@ def _refuse_non_finite(predictions: Predictions, onnx: Path) -> None:
     """NaN compares false with everything, so it would count as just another wrong answer."""
     broken = np.flatnonzero(~np.isfinite(predictions.logits).all(axis=1))
     if len(broken):
-        raise SlimlineError(
+        raise NotSupportedError(
             "A model answers with NaN or infinity.",
             where=str(onnx),
             got=f"{len(broken)} of {len(predictions.logits)} test images, first {predictions.sample_ids[broken[0]]}",
             expected="finite logits",
             next_step="look for a diverged training in history.jsonl, or for a failed quantization in export.json",
+            code="not-finite",
         )

@@ -1,62 +1,17 @@
-"""The typed files of this room: `latency.json`, `metrics.json` and the rows of `metrics.csv`."""
+"""The typed files of the comparison: `metrics.json` and the rows of `metrics.csv`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Literal
 
+from slimline.evaluation.proof_record import Problem
 from slimline.evaluation.record_base import Record, described, read_record
 
 Status = Literal["reference", "pass", "fail", "inconclusive"]
 CheckStatus = Literal["pass", "fail", "inconclusive"]
 Criterion = Literal["accuracy_drop", "latency_ratio", "size_ratio"]
 Step = Literal["train", "prune", "distil", "quantize"]
-
-
-class Baseline(Record):
-    """The dense model of the same seed, timed in turns with the artifact."""
-
-    variant: str = described("Always `dense`.")
-    p50_ms: float = described("Median wall time of a run of the baseline.", "ms")
-    drift: float = described(
-        "How the machine changed meanwhile: median of the baseline's last round over that of its first, minus 1.",
-        "share",
-    )
-
-
-class LatencyRecord(Record):
-    """`latency.json`: how long one artifact takes, and under which conditions."""
-
-    format: Literal[1] = described("Version of this form.")
-    variant: str = described("Variant.")
-    seed: int = described("Seed of the model.")
-    runtime: str = described("Runtime that executes the graph.")
-    runtime_version: str = described("Its version.")
-    provider: str = described("Its execution provider.")
-    device: str = described("Processor's name.")
-    threads: int = described("Threads of the runtime.", "count")
-    batch_size: int = described("Images per run.", "count")
-    warmup_runs: int = described("Runs before the clock started, in each process.", "count")
-    timed_runs: int = described(
-        "Runs of the artifact that were timed; fewer than configured, but never under 100, where a run takes long.",
-        "count",
-    )
-    p50_ms: float = described("Median wall time of a run.", "ms")
-    p95_ms: float = described("95th percentile of the wall times.", "ms")
-    p99_ms: float = described("99th percentile of the wall times.", "ms")
-    mean_ms: float = described("Mean wall time.", "ms")
-    cpu_p50_ms: float = described(
-        "Median CPU time of a run over all threads; well over `p50_ms` x `threads` is impossible, "
-        "well under it means that the process waited.",
-        "ms",
-    )
-    load_average: float = described("Load average of the last minute, before the measurement.", "processes")
-    baseline: Baseline = described("The dense model of the same seed, timed in the same minutes.")
-    ratio_p50: float = described(
-        "Median over the rounds of the artifact's median over the baseline's just before and after. For `dense` two "
-        "processes of one file: how far it is from 1 is the measurement's own error.",
-        "ratio",
-    )
 
 
 class Row(Record):
@@ -125,6 +80,32 @@ class Row(Record):
     timed_runs: int = described("Runs that were timed.", "count")
     latency_drift: float = described("Drift of the baseline while the variant was timed; see `latency.json`.", "share")
     device: str = described("Processor that the variant was timed on.")
+    latency_ratio_parent: float | None = described(
+        "Median wall time over that of the variant that it was made of, timed in turns; empty for `dense`.",
+        "ratio",
+        label="Latency against its parent",
+    )
+    opset: int = described("Version of ONNX's operators in `model.onnx`.")
+    integer_operators: int = described(
+        "Operators that the runtime executes in integers.", "count", label="Integer operators", higher_is_better=True
+    )
+    fused_operators: int = described(
+        "Executed operators that do the work of several.", "count", label="Fused operators", higher_is_better=True
+    )
+    artifact_status: str = described(
+        "`ok`, `slower than its own fp32`, or `failed: ` and the reason. Only what is `ok` is ever recommended."
+    )
+
+
+class FailedRow(Record):
+    """One line of `metrics.csv` for a model that there is not: its other columns are empty."""
+
+    experiment: str = described("Name of the experiment.")
+    variant: str = described("Variant.")
+    parent: str | None = described("Variant that it was to be made of.")
+    seed: int = described("Seed of the model.")
+    status: Literal["fail"] = described("What does not exist does not pass.")
+    artifact_status: str = described("`failed: ` and the reason.")
 
 
 class GateCheck(Record):
@@ -177,10 +158,30 @@ class VariantRecord(Record):
     latency_ratio: float = described("Median over seeds of the latency ratio to `dense` of the same seed.", "ratio")
     prediction_flips: float | None = described("Mean over seeds of the share of changed answers.", "share")
     tied_share: float = described("Mean over seeds of the share of ties.", "share")
+    latency_ratio_parent: float | None = described(
+        "Median over seeds of the latency ratio to its parent of the same seed; null for `dense`.", "ratio"
+    )
+    artifact_status: str = described(
+        "`ok`, `slower than its own fp32`, or `failed: ` and the reason, where a seed failed. Only what is "
+        "`ok` and not slower than its parent is ever recommended."
+    )
+    problems: list[Problem] = described("What the proofs of its files found, over all seeds; empty where all is well.")
     gate: list[GateCheck] = described("The declared thresholds; empty for `dense`.")
     status: Status = described(
-        "`fail` if a check fails, else `inconclusive` if one is, else `pass`; `dense`: `reference`."
+        "`fail` if a check fails or the artifact did, else `inconclusive` if a check is, else `pass`; `dense`: "
+        "`reference`."
     )
+
+
+class FailedVariant(Record):
+    """A variant that could not be made or measured for every seed, and so has no figures."""
+
+    variant: str = described("Variant.")
+    parent: str | None = described("Variant that it was to be made of.")
+    step: Step = described("Step that was to make it.")
+    artifact_status: str = described("`failed: ` and the reason.")
+    problem: Problem = described("The reason with its short name.")
+    failed_seeds: list[int] = described("Seeds of which there is no model that could be measured.")
 
 
 class MetricDescription(Record):
@@ -245,8 +246,10 @@ class Metrics(Record):
     task: Literal["classification"] = described("Task.")
     confidence: float = described("Level of every interval.", "share")
     metrics: dict[str, MetricDescription] = described("Name of a field to label, unit, direction and interval.")
-    rows: list[Row] = described("One per variant and seed, as in `metrics.csv`.")
-    variants: list[VariantRecord] = described("One per variant, `dense` first.")
+    rows: list[Row] = described("One per variant and seed that was measured, as in `metrics.csv`.")
+    failed_rows: list[FailedRow] = described("One per variant and seed that could not be.")
+    variants: list[VariantRecord] = described("One per variant that was measured for every seed, `dense` first.")
+    failed_variants: list[FailedVariant] = described("One per other variant.")
     verdict: Verdict = described("What to ship, and why.")
     provenance: Provenance = described("Where it all comes from.")
 

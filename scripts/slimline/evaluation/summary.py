@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median, median_high, stdev
 
 import numpy as np
@@ -13,9 +13,13 @@ from slimline.config.evaluation import EvaluationConfig, GateConfig
 from slimline.config.experiment import ExperimentConfig
 from slimline.config.variants import DENSE
 from slimline.evaluation import statistics
+from slimline.evaluation.artifact_status import artifact_status, failed
 from slimline.evaluation.gate import check_accuracy, check_ratios, overall_status
-from slimline.evaluation.records import GateCheck, LatencyRecord, Row, Status, VariantRecord
+from slimline.evaluation.latency_record import LatencyRecord
+from slimline.evaluation.proof_record import Problem, Proof
+from slimline.evaluation.records import FailedRow, FailedVariant, GateCheck, Row, Status, VariantRecord
 from slimline.evaluation.statistics import Classes, Estimate
+from slimline.failed import Failure
 
 
 class Parity(BaseModel):
@@ -37,6 +41,7 @@ class Export(BaseModel):
     parameters: int
     macs: int
     size_bytes: int
+    onnx_sha256: str
     parity: Parity
 
 
@@ -48,11 +53,13 @@ class Measured:
         predicted: class of each test item, or TIED, [n].
         latency: its timing.
         export: its figures from the export.
+        proof: what a fresh process found.
     """
 
     predicted: Classes
     latency: LatencyRecord
     export: Export
+    proof: Proof
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,12 +69,19 @@ class Study:
     Attributes:
         experiment: its config.
         labels: true class of each test item, [n].
-        measured: by variant and seed, complete.
+        measured: by variant and seed.
+        failures: by variant and seed, why what is not in `measured` is not.
     """
 
     experiment: ExperimentConfig
     labels: Classes
     measured: Mapping[tuple[str, int], Measured]
+    failures: Mapping[tuple[str, int], Failure] = field(default_factory=dict)
+
+    def failures_of(self, variant: str) -> list[Failure]:
+        """Why seeds of a variant were not measured, in the order of the config's seeds; empty where all were."""
+        pairs = [(variant, seed) for seed in self.experiment.train.seeds]
+        return [self.failures[pair] for pair in pairs if pair in self.failures]
 
     def seeds_of(self, variant: str) -> list[Measured]:
         """The models of a variant in the order of the config's seeds."""
@@ -89,14 +103,18 @@ def summarise_variant(study: Study, variant: str) -> VariantRecord:
     accuracies = correct.mean(axis=1).tolist()
     accuracy = statistics.seed_mean_accuracy(correct, evaluation.confidence)
     latency_ratio = median(model.latency.ratio_p50 for model in models)
+    latency_ratio_parent = _ratio_to_parent(models)
+    step, problems = study.experiment.step(variant), _problems(models)
     size_ratio = median(_size_ratios(study, variant))
     delta, deltas = _against_dense(study, variant, evaluation)
     checks = _check(study, variant, delta, latency_ratio, size_ratio) if delta is not None else []
     status: Status = overall_status(checks) if delta is not None else "reference"
+    if problems:
+        status = "fail"
     return VariantRecord(
         variant=variant,
         parent=study.experiment.parent(variant),
-        step=study.experiment.step(variant),
+        step=step,
         n_seeds=len(models),
         n_test=len(study.labels),
         accuracy_mean=accuracy.value,
@@ -122,9 +140,28 @@ def summarise_variant(study: Study, variant: str) -> VariantRecord:
             statistics.flips_share(study.predicted(variant), study.predicted(DENSE)) if variant != DENSE else None
         ),
         tied_share=statistics.tied_share(study.predicted(variant)),
+        latency_ratio_parent=latency_ratio_parent,
+        artifact_status=artifact_status(problems, step, latency_ratio_parent),
+        problems=problems,
         gate=checks,
         status=status,
     )
+
+
+def _ratio_to_parent(models: Sequence[Measured]) -> float | None:
+    """The median over seeds; None for dense, which has no parent."""
+    ratios = [ratio for model in models if (ratio := model.latency.ratio_parent_p50) is not None]
+    return median(ratios) if ratios else None
+
+
+def _problems(models: Sequence[Measured]) -> list[Problem]:
+    """Each kind of problem once, as the first seed that has it tells it."""
+    by_code: dict[str, Problem] = {}
+    for model in models:
+        for problem in model.proof.problems:
+            where = f"seed {model.proof.seed}: " if len(models) > 1 else ""
+            by_code.setdefault(problem.code, Problem(code=problem.code, message=f"{where}{problem.message}"))
+    return list(by_code.values())
 
 
 def _middle(models: Sequence[Measured], figure: Callable[[Measured], int]) -> int:
@@ -162,17 +199,44 @@ def _check(study: Study, variant: str, delta: Estimate, latency_ratio: float, si
     return [accuracy, *check_ratios(gate, latency_ratio=latency_ratio, size_ratio=size_ratio)]
 
 
-def make_row(study: Study, summary: VariantRecord, seed: int) -> Row:
-    """One line of `metrics.csv`: one model of the variant that `summary` is about."""
-    model = study.measured[summary.variant, seed]
+def summarise_failed(study: Study, variant: str) -> FailedVariant:
+    """A variant of which not every seed could be measured."""
+    failures = study.failures_of(variant)
+    first = failures[0]
+    return FailedVariant(
+        variant=variant,
+        parent=study.experiment.parent(variant),
+        step=study.experiment.step(variant),
+        artifact_status=failed(first.reason),
+        problem=Problem(code=first.code, message=first.reason),
+        failed_seeds=[failure.seed for failure in failures],
+    )
+
+
+def make_failed_row(study: Study, failure: Failure) -> FailedRow:
+    """One line of `metrics.csv` for a model that could not be measured."""
+    return FailedRow(
+        experiment=study.experiment.experiment,
+        variant=failure.variant,
+        parent=study.experiment.parent(failure.variant),
+        seed=failure.seed,
+        status="fail",
+        artifact_status=failed(failure.reason),
+    )
+
+
+def make_row(study: Study, variant: str, seed: int, status: Status) -> Row:
+    """One line of `metrics.csv`: one model of a variant whose standing at the gate is `status`."""
+    model = study.measured[variant, seed]
     dense = study.measured[DENSE, seed]
     accuracy = float(np.mean(model.predicted == study.labels))
     low, high = statistics.wilson_interval(accuracy, len(study.labels), study.experiment.evaluation.confidence)
-    is_dense = summary.variant == DENSE
+    is_dense = variant == DENSE
+    ratio_parent = model.latency.ratio_parent_p50
     return Row(
         experiment=study.experiment.experiment,
-        variant=summary.variant,
-        parent=summary.parent,
+        variant=variant,
+        parent=study.experiment.parent(variant),
         seed=seed,
         n_test=len(study.labels),
         accuracy=accuracy,
@@ -189,7 +253,7 @@ def make_row(study: Study, summary: VariantRecord, seed: int) -> Row:
         onnx_parity_max_abs=model.export.parity.max_abs,
         latency_ratio=model.latency.ratio_p50,
         size_ratio=model.export.size_bytes / dense.export.size_bytes,
-        status=summary.status,
+        status=status,
         accuracy_delta=None if is_dense else accuracy - float(np.mean(dense.predicted == study.labels)),
         prediction_flips=None if is_dense else statistics.flips_share(model.predicted, dense.predicted),
         tied_share=statistics.tied_share(model.predicted),
@@ -198,4 +262,9 @@ def make_row(study: Study, summary: VariantRecord, seed: int) -> Row:
         timed_runs=model.latency.timed_runs,
         latency_drift=model.latency.baseline.drift,
         device=model.latency.device,
+        latency_ratio_parent=ratio_parent,
+        opset=model.proof.opset,
+        integer_operators=model.proof.integer_operators,
+        fused_operators=model.proof.fused_operators,
+        artifact_status=artifact_status(model.proof.problems, study.experiment.step(variant), ratio_parent),
     )

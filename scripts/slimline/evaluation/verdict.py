@@ -6,19 +6,20 @@ import argparse
 import os
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
 from slimline.errors import SlimlineError
 from slimline.evaluation import wording
-from slimline.evaluation.records import Metrics, VariantRecord, read_metrics
+from slimline.evaluation.artifact_status import may_ship
+from slimline.evaluation.records import FailedVariant, Metrics, VariantRecord, read_metrics
 
 WIDTH = 80
 GAP = "  "
 MARK, NO_MARK = "> ", "  "
 BOLD, DIM, RED, GREEN, YELLOW = "1", "2", "31", "32", "33"
-STATUS_COLOURS = {"pass": GREEN, "fail": RED, "inconclusive": YELLOW, "reference": DIM}
+STATUS_COLOURS = {"pass": GREEN, "inconclusive": YELLOW, "slower": YELLOW, "fail": RED, "failed": RED, "reference": DIM}
 
 
 def render(metrics: Metrics, *, colour: bool) -> str:
@@ -41,15 +42,23 @@ def render(metrics: Metrics, *, colour: bool) -> str:
     name_width = min(room, max(len(name) for name in [*names, NO_MARK + "variant"]))
     lines = [paint(part, BOLD) for part in textwrap.wrap(metrics.verdict.headline, WIDTH, break_on_hyphens=False)]
     lines += ["", paint(_line(NO_MARK + "variant", headings, name_width, widths), DIM)]
-    for variant, name, cells in zip(metrics.variants, names, table, strict=True):
+    for name, cells in zip(names, table, strict=True):
         fits = len(name) <= name_width
         if not fits:  # the name has a line of its own, and the figures stay in their columns
             lines.append(paint(name, BOLD) if name.startswith(MARK) else name)
         line = _line(name if fits else "", cells, name_width, widths)
         figures = line.removesuffix(cells[-1])
         painted = paint(figures, BOLD) if name.startswith(MARK) else figures
-        lines.append(painted + paint(cells[-1], STATUS_COLOURS[variant.status]))
+        lines.append(painted + paint(cells[-1], STATUS_COLOURS[cells[-1]]))
+    lines += [line for variant in metrics.failed_variants for line in _failure(variant, paint)]
     return "\n".join(lines) + "\n"
+
+
+def _failure(variant: FailedVariant, paint: Callable[[str, str], str]) -> list[str]:
+    """A variant without figures, with its reason below the table."""
+    text = f"{NO_MARK}{variant.variant} {variant.artifact_status}"
+    wrapped = textwrap.wrap(text, WIDTH, subsequent_indent=NO_MARK * 2, break_on_hyphens=False)
+    return [paint(line, RED) for line in wrapped]
 
 
 def _cells(variant: VariantRecord) -> tuple[str, ...]:
@@ -60,8 +69,16 @@ def _cells(variant: VariantRecord) -> tuple[str, ...]:
         "" if variant.accuracy_delta is None else wording.signed_points(variant.accuracy_delta),
         wording.file_size(variant.size_bytes),
         wording.milliseconds(variant.latency_p50_ms),
-        variant.status,
+        _standing(variant),
     )
+
+
+def _standing(variant: VariantRecord) -> str:
+    """What the gate says, or in one word that it has no say."""
+    if variant.problems:
+        return "failed"
+    slower = not may_ship(variant)
+    return "slower" if slower and variant.status == "pass" else variant.status
 
 
 def _line(name: str, cells: Sequence[str], name_width: int, widths: Sequence[int]) -> str:

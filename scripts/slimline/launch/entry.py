@@ -17,7 +17,7 @@ from typing import Any
 
 import submitit
 
-from slimline.errors import SlimlineError
+from slimline.errors import NotSupportedError, SlimlineError
 from slimline.files import read_json, write_json
 from slimline.launch.leaving import LEFT_FILE, note_leaving
 from slimline.training.spec import HEARTBEAT_FILE, TrainingSpec
@@ -64,6 +64,8 @@ class TrainingEntry:
         except Exception as error:
             content = {"rank": rank, "kind": _kind(error), "text": str(error) or type(error).__name__}
             content |= {"traceback": traceback.format_exc(), "failed_unix_s": time.time()}
+            if isinstance(error, NotSupportedError):
+                content["error"] = vars(error)
             write_json(self._failure_path(rank), content)
             log.exception("rank %d failed", rank)
             _leave(1)
@@ -95,7 +97,9 @@ def _leave(code: int) -> None:
 
 
 def _kind(error: Exception) -> str:
-    """`mistake` of the user, `peer` for an error that another rank's end has caused, or `error`."""
+    """`not-supported`, `mistake` of the user, `peer` for what another rank's end has caused, or `error`."""
+    if isinstance(error, NotSupportedError):
+        return "not-supported"
     if isinstance(error, SlimlineError):
         return "mistake"
     # Only where training has loaded it: `launch` itself does without torch.

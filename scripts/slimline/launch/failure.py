@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from slimline.errors import SlimlineError
+from slimline.errors import NotSupportedError, SlimlineError
 from slimline.launch.earlier import EarlierJob
 from slimline.launch.patience import LOCK_SILENT_LIMIT_S
 from slimline.launch.states import JobState
@@ -29,6 +29,8 @@ def failure_screen(
         command: what the user typed, to be typed again.
     """
     failure = ending.failure
+    if failure is not None and failure["kind"] == "not-supported":
+        return NotSupportedError(**failure["error"])
     blamed = failure is not None and failure["kind"] != "peer"
     rank = failure["rank"] if failure is not None and blamed else _silent_rank(spec, folder, failure)
     if failure is not None and failure["kind"] == "mistake":

@@ -13,7 +13,7 @@ from slimline.config.train import TrainConfig
 from slimline.config.variants import DistilConfig, PruneConfig
 from slimline.files import read_json, sha256_file
 from slimline.launch.run import TrainingOutputs, launch
-from slimline.rule import run_rule
+from slimline.model_rule import run_model_rule
 from slimline.training.spec import Allocation, TrainingSpec
 
 if TYPE_CHECKING:
@@ -29,11 +29,7 @@ def run_training_rule(entry: str, snakemake: Snakemake) -> None:
     """
     variant, seed = snakemake.wildcards.variant, int(snakemake.wildcards.seed)
     values = (dict(named.items()) for named in (snakemake.input, snakemake.output, snakemake.params))
-    run_rule(
-        lambda: launch_training(entry, variant, seed, *values),
-        rule=f"{snakemake.rule} (variant {variant}, seed {seed})",
-        log_file=Path(snakemake.log[0]),
-    )
+    run_model_rule(lambda: launch_training(entry, variant, seed, *values), snakemake)
 
 
 def launch_training(

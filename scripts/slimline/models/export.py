@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from slimline.data.prepared import PreparedDataset
-from slimline.errors import SlimlineError
+from slimline.errors import NotSupportedError
 from slimline.models.architecture import Architecture
 from slimline.models.artifact import load_artifact
 from slimline.models.count import count_macs, count_parameters
@@ -39,7 +39,7 @@ def export(
         reference: where the images and PyTorch's logits are kept for files made from this one.
 
     Raises:
-        SlimlineError: the network cannot be exported, or the file computes something else.
+        NotSupportedError: the network cannot be exported, or the file computes something else.
     """
     model, architecture = load_artifact(artifact)
     data = PreparedDataset.open(prepared)
@@ -49,12 +49,13 @@ def export(
     save_lean(_to_onnx(model, architecture), output)
     agreement = parity(output, images, expected, PARITY_TOLERANCE)
     if agreement.max_abs > PARITY_TOLERANCE:
-        raise SlimlineError(
+        raise NotSupportedError(
             "The exported file does not compute what the model computes.",
             where=str(output),
             got=f"logits differ by up to {agreement.max_abs:.2g} on {agreement.n_samples} images",
             expected=f"at most {PARITY_TOLERANCE:.0e}",
             next_step=f"report this with the model's name ({architecture.name}) and the versions of torch and onnx",
+            code="parity",
         )
     save_reference(reference, images, expected)
     write_description(
@@ -76,7 +77,7 @@ def _to_onnx(model: nn.Module, architecture: Architecture) -> onnx.ModelProto:
                 input_names=[INPUT], output_names=[OUTPUT], dynamic_shapes=({0: batch},),
             )  # fmt: skip
     except torch.onnx.errors.OnnxExporterError as error:
-        raise SlimlineError(
+        raise NotSupportedError(
             f"The model {architecture.name} cannot be exported to ONNX.",
             where="model.name",
             got=str(error).strip().splitlines()[0],

@@ -81,8 +81,8 @@ def parity(
     )
 
 
-def executed_operators(path: Path, scratch: Path) -> dict[str, int]:
-    """Operators that the runtime executes after its own fusions, by name: what int8 really runs as int8.
+def optimised_graph(path: Path, scratch: Path) -> onnx.GraphProto:
+    """The graph that ONNX Runtime executes on this machine, after its own fusions.
 
     Args:
         path: the model.
@@ -92,8 +92,14 @@ def executed_operators(path: Path, scratch: Path) -> dict[str, int]:
     options.optimized_model_filepath = str(scratch)
     options.log_severity_level = 3  # that the file fits this machine alone is known: it is only counted
     onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    counts = Counter(node.op_type for node in onnx.load(scratch).graph.node)
+    graph = onnx.load(scratch).graph
     scratch.unlink()
+    return graph
+
+
+def executed_operators(path: Path, scratch: Path) -> dict[str, int]:
+    """Operators of `optimised_graph` by name: what int8 really runs as int8."""
+    counts = Counter(node.op_type for node in optimised_graph(path, scratch).node)
     return dict(sorted(counts.items()))
 
 

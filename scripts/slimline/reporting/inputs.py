@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from slimline.evaluation.latency_record import LatencyRecord
+from slimline.evaluation.proof_record import Proof
 from slimline.evaluation.record_base import read_record
-from slimline.evaluation.records import LatencyRecord, Metrics, VariantRecord
+from slimline.evaluation.records import Metrics, VariantRecord
+from slimline.failed import failure_in
 from slimline.reporting.answers import VariantAnswers, read_answers
 from slimline.reporting.records import (
     Audit,
@@ -32,6 +35,7 @@ class RunFiles:
     predictions: Path
     latency: Path
     export: Path
+    proof: Path
     history: Path | None = None
     job: Path | None = None
 
@@ -41,6 +45,7 @@ def pair_files(
     predictions: Sequence[str],
     latency: Sequence[str],
     exports: Sequence[str],
+    proofs: Sequence[str],
     training_pairs: Sequence[Pair],
     histories: Sequence[str],
     jobs: Sequence[str],
@@ -51,8 +56,8 @@ def pair_files(
         for (variant, seed), history, job in zip(training_pairs, histories, jobs, strict=True)
     }
     return tuple(
-        RunFiles(variant, seed, Path(predicted), Path(timed), Path(exported), *trained.get((variant, seed), ()))
-        for (variant, seed), predicted, timed, exported in zip(pairs, predictions, latency, exports, strict=True)
+        RunFiles(variant, seed, *map(Path, files), *trained.get((variant, seed), ()))
+        for (variant, seed), *files in zip(pairs, predictions, latency, exports, proofs, strict=True)
     )
 
 
@@ -70,7 +75,7 @@ class ReportInputs:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the files say: everything that sections are made of."""
+    """What the files say: everything that sections are made of. A model that there is not has no entries."""
 
     metrics: Metrics
     plan: ExperimentPlan
@@ -81,6 +86,7 @@ class Evidence:
     jobs: Mapping[Pair, Job]
     latencies: Mapping[Pair, LatencyRecord]
     exports: Mapping[Pair, Export]
+    proofs: Mapping[Pair, Proof]
     answers: Mapping[str, VariantAnswers]
 
     @property
@@ -90,7 +96,7 @@ class Evidence:
 
     @property
     def compressed(self) -> list[VariantRecord]:
-        """All variants but the reference, in the order of the config."""
+        """All measured variants but the reference, in the order of the config."""
         return self.metrics.variants[1:]
 
     def variant(self, name: str) -> VariantRecord:
@@ -111,17 +117,22 @@ def read_evidence(inputs: ReportInputs) -> Evidence:
     Raises:
         SlimlineError: a file is absent or not of the form that its contract says.
     """
+    metrics = read_record(inputs.metrics, Metrics)
+    trained = [run for run in inputs.runs if run.history and not failure_in(run.history)]
+    made = [run for run in inputs.runs if not failure_in(run.latency)]
+    complete = {variant.variant for variant in metrics.variants}
     return Evidence(
-        metrics=read_record(inputs.metrics, Metrics),
+        metrics=metrics,
         plan=read_record(inputs.plan, ExperimentPlan),
         stats=read_record(inputs.stats, Stats),
         audit=read_record(inputs.audit, Audit),
         manifest=read_record(inputs.manifest, Manifest),
-        histories={_pair(run): read_history(run.history) for run in inputs.runs if run.history},
-        jobs={_pair(run): read_record(run.job, Job) for run in inputs.runs if run.job},
-        latencies={_pair(run): read_record(run.latency, LatencyRecord) for run in inputs.runs},
-        exports={_pair(run): read_record(run.export, Export) for run in inputs.runs},
-        answers=_answers(inputs.runs),
+        histories={_pair(run): read_history(run.history) for run in trained if run.history},
+        jobs={_pair(run): read_record(run.job, Job) for run in trained if run.job},
+        latencies={_pair(run): read_record(run.latency, LatencyRecord) for run in made},
+        exports={_pair(run): read_record(run.export, Export) for run in made},
+        proofs={_pair(run): read_record(run.proof, Proof) for run in made},
+        answers=_answers([run for run in made if run.variant in complete]),
     )
 
 

@@ -17,6 +17,7 @@ from slimline.reporting.sections.comparison import comparison_section
 from slimline.reporting.sections.cost import cost_section
 from slimline.reporting.sections.data import data_section
 from slimline.reporting.sections.notices import collect_notices, notices_section
+from slimline.reporting.sections.proof import proof_section
 from slimline.reporting.sections.provenance import provenance_section
 from slimline.reporting.sections.tradeoff import tradeoff_section
 from slimline.reporting.sections.training import training_section
@@ -57,6 +58,7 @@ def build_page(evidence: Evidence) -> Page:
     sections = [
         verdict_section(evidence, notices),
         comparison_section(evidence),
+        proof_section(evidence),
         tradeoff_section(evidence),
         training_section(evidence),
         classes_section(evidence),
@@ -67,7 +69,8 @@ def build_page(evidence: Evidence) -> Page:
     ]
     metrics = evidence.metrics
     model = metrics.provenance.config.get("model", {}).get("name", "model")
-    n_variants, n_seeds = len(metrics.variants), len(metrics.provenance.seeds)
+    n_variants = len(metrics.variants) + len(metrics.failed_variants)
+    n_seeds = len(metrics.provenance.seeds)
     subtitle = (
         f"{model} on {evidence.stats.dataset}, {plural(n_variants, 'variant')}, {plural(n_seeds, 'seed')}. "
         f"{moment(metrics.provenance.created_utc)}"

@@ -6,7 +6,7 @@ import signal
 import threading
 from pathlib import Path
 
-from slimline.errors import SlimlineError
+from slimline.errors import NotSupportedError, SlimlineError
 from slimline.files import replacing_folder, write_json, write_text
 from slimline.training.spec import HEARTBEAT_FILE, HISTORY_FILE, RESULT_FOLDER, SUMMARY_FILE
 from slimline.training.stop import StoppedError
@@ -25,6 +25,10 @@ def succeed(spec, folder):
 
 def mistake(spec, folder):
     raise SlimlineError("The learning rate is too wild.")
+
+
+def not_supported(spec, folder):
+    raise NotSupportedError("It cannot be pruned.", got="ZeroDivisionError", next_step="leave it out", code="odd")
 
 
 def fail_on_rank_one(spec, folder):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from slimline.evaluation.records import LatencyRecord, Row, VariantRecord
+from slimline.evaluation.latency_record import LatencyRecord
+from slimline.evaluation.records import FailedVariant, Row, VariantRecord
 from slimline.reporting.format import (
     BYTE_UNITS,
     COUNT_UNITS,
@@ -22,6 +23,8 @@ from slimline.reporting.format import (
 )
 from slimline.reporting.inputs import Evidence
 from slimline.reporting.view import Cell, Column, Details, Section, Table, csv_download
+
+NESTED = ("gate", "problems")  # lists, which a CSV file has no place for
 
 
 class Unit:
@@ -91,13 +94,13 @@ def _variants_table(evidence: Evidence) -> Table:
         marked_row=evidence.metrics.verdict.recommended,
         download=csv_download(
             "variants.csv",
-            [name for name in VariantRecord.model_fields if name != "gate"],
-            [[value for key, value in v.model_dump().items() if key != "gate"] for v in variants],
+            [name for name in VariantRecord.model_fields if name not in NESTED],
+            [[value for key, value in v.model_dump().items() if key not in NESTED] for v in variants],
         ),
     )
 
 
-def origin(v: VariantRecord) -> str:
+def origin(v: VariantRecord | FailedVariant) -> str:
     """How a variant was made, in a few words."""
     return "trained from scratch" if v.parent is None else f"{v.step}, from {v.parent}"
 

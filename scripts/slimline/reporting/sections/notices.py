@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
+from slimline.evaluation.artifact_status import is_slower
 from slimline.reporting.format import count, first_few, fixed, percent, plural, ratio, sentence_list
 from slimline.reporting.inputs import Evidence
 from slimline.reporting.sections.cost import memory_share, states_of, time_share, unfinished
@@ -87,12 +88,24 @@ def _guessing(evidence: Evidence) -> Iterator[Notice]:
             yield Notice("warning", record.variant, message)
 
 
-def _nothing_quantized(evidence: Evidence) -> Iterator[Notice]:
-    for record in evidence.compressed:
-        exports = [export for (variant, _), export in evidence.exports.items() if variant == record.variant]
-        if record.step == "quantize" and any(export.quantized_operators == 0 for export in exports):
-            message = "Should be quantized, but a file has no quantized operator."
+def _failures(evidence: Evidence) -> Iterator[Notice]:
+    for failed in evidence.metrics.failed_variants:
+        message = f"{failed.artifact_status[0].upper()}{failed.artifact_status[1:]}. It has no figures."
+        yield Notice("error", failed.variant, message)
+
+
+def _proofs(evidence: Evidence) -> Iterator[Notice]:
+    for record in evidence.metrics.variants:
+        for problem in record.problems:
+            message = f"Not what it is said to be ({problem.code}): {problem.message}."
             yield Notice("error", record.variant, message)
+
+
+def _slower_than_parent(evidence: Evidence) -> Iterator[Notice]:
+    for record in evidence.compressed:
+        if is_slower(record.latency_ratio_parent):
+            slower = f"Takes {ratio(record.latency_ratio_parent or 1.0)} the time of {record.parent}"
+            yield Notice("warning", record.variant, f"{slower}, which it was made of: never recommended.")
 
 
 def _parity(evidence: Evidence) -> Iterator[Notice]:
@@ -227,9 +240,11 @@ def _worst_class(evidence: Evidence) -> Iterator[Notice]:
 RULES: tuple[Rule, ...] = (
     _audit_findings,
     _guessing,
-    _nothing_quantized,
+    _failures,
+    _proofs,
     _parity,
     _gates,
+    _slower_than_parent,
     _not_faster,
     _not_smaller,
     _ties,

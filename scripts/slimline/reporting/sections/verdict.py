@@ -22,6 +22,7 @@ from slimline.reporting.format import (
 )
 from slimline.reporting.inputs import Evidence
 from slimline.reporting.sections.comparison import origin
+from slimline.reporting.sections.proof import status_cell
 from slimline.reporting.view import (
     STATUS_WORDS,
     Answer,
@@ -51,6 +52,9 @@ def verdict_section(evidence: Evidence, notices: Sequence[Notice]) -> Section:
     answer = _answer(evidence, notices)
     if evidence.compressed:
         gate: list[Block] = [_gate_table(evidence), Figures([_forest(evidence)])]
+    elif evidence.metrics.failed_variants:
+        failed = sentence_list(variant.variant for variant in evidence.metrics.failed_variants)
+        gate = [NotMeasured("Gate", f"no compressed variant could be made or measured; failed: {failed}")]
     else:
         gate = [NotMeasured("Gate", "the config declares no compressed variants to hold against it")]
     verdict = evidence.metrics.verdict
@@ -98,15 +102,25 @@ def _delta_interval(record: VariantRecord) -> str:
 
 def _gate_table(evidence: Evidence) -> Table:
     checks = evidence.compressed[0].gate
-    columns = [Column("variant", numeric=False), Column("verdict", numeric=False)]
+    columns = [Column("variant", numeric=False), Column("gate", numeric=False), Column("file", numeric=False)]
     columns += [Column(f"{CRITERIA[check.criterion]}, at most {_limit(check)}", numeric=False) for check in checks]
     rows = [
         [
             Cell(record.variant, note=origin(record)),
             Cell(status=record.status, value=record.status),
+            status_cell(record.artifact_status),
             *(_check_cell(check) for check in record.gate),
         ]
         for record in evidence.compressed
+    ]
+    rows += [
+        [
+            Cell(failed.variant, note=origin(failed)),
+            Cell(status="fail", value="fail"),
+            status_cell(failed.artifact_status),
+            *(Cell("not measured") for _ in checks),
+        ]
+        for failed in evidence.metrics.failed_variants
     ]
     level = fixed(100 * evidence.metrics.confidence, 0)
     return Table(
@@ -116,7 +130,8 @@ def _gate_table(evidence: Evidence) -> Table:
         rows,
         note=(
             f"A loss of accuracy is a PASS where its whole {level} % interval is within the limit, a FAIL where the "
-            "loss itself is beyond it, and else INCONCLUSIVE: to see no loss is not to see that there is none."
+            "loss itself is beyond it, and else INCONCLUSIVE: to see no loss is not to see that there is none. What is "
+            "wrong with a file is said under proof."
         ),
         marked_row=evidence.metrics.verdict.recommended,
     )

@@ -1,0 +1,41 @@
+"""Whether a shipped file may be recommended at all, in the words of the column `artifact_status`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from slimline.evaluation.proof_record import Problem
+from slimline.evaluation.records import Step, VariantRecord
+
+OK = "ok"
+SLOWER = "slower than its own fp32"
+# Two processes of one file should take equally long; that far from 1 is a ratio's own error.
+TIMING_ERROR = 0.05
+
+
+def failed(reason: str) -> str:
+    """The status of what could not be made, or is not what it is said to be."""
+    return f"failed: {reason}"
+
+
+def artifact_status(problems: Sequence[Problem], step: Step, latency_ratio_parent: float | None) -> str:
+    """The status of a file, or of a variant over its seeds.
+
+    Args:
+        problems: what its proof found.
+        step: the step that made it.
+        latency_ratio_parent: how long it takes over what its parent takes; None for `dense`.
+    """
+    if problems:
+        return failed(problems[0].message)
+    return SLOWER if step == "quantize" and is_slower(latency_ratio_parent) else OK
+
+
+def is_slower(latency_ratio: float | None) -> bool:
+    """Whether a ratio says slower, beyond its own error."""
+    return latency_ratio is not None and latency_ratio > 1 + TIMING_ERROR
+
+
+def may_ship(variant: VariantRecord) -> bool:
+    """Whether a variant is what it is said to be, and no slower than what it was made of."""
+    return variant.artifact_status == OK and not is_slower(variant.latency_ratio_parent)
