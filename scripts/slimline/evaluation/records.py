@@ -10,7 +10,7 @@ from slimline.evaluation.record_base import Record, described, read_record
 Status = Literal["reference", "pass", "fail", "inconclusive"]
 CheckStatus = Literal["pass", "fail", "inconclusive"]
 Criterion = Literal["accuracy_drop", "latency_ratio", "size_ratio"]
-Step = Literal["train", "prune", "distil", "quantize"]
+Step = Literal["train", "prune", "distil", "finetune", "quantize"]
 
 
 class Baseline(Record):
