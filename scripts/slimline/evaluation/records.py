@@ -125,15 +125,26 @@ class Row(Record):
     timed_runs: int = described("Runs that were timed.", "count")
     latency_drift: float = described("Drift of the baseline while the variant was timed; see `latency.json`.", "share")
     device: str = described("Processor that the variant was timed on.")
+    control: str | None = described(
+        "Equal-budget control: dense trained on for as many steps as the variant; empty where there is none."
+    )
+    accuracy_delta_control: float | None = described(
+        "Accuracy minus that of the control of the same seed; empty where there is none.",
+        "share",
+        label="Accuracy against the control",
+        higher_is_better=True,
+        ci="percentile bootstrap over test images, paired",
+    )
 
 
 class GateCheck(Record):
     """One declared threshold and how a variant stands to it."""
 
     criterion: Criterion = described("What is compared with the limit.")
+    reference: str = described("Variant that it is measured against: `dense`, or the equal-budget control.")
     limit: float = described("Largest value allowed, from the config.", "as `value`")
     value: float = described(
-        "Value of the variant: a loss of accuracy (share) or a ratio to `dense`.", "share or ratio"
+        "Value of the variant: a loss of accuracy (share) or a ratio to the reference.", "share or ratio"
     )
     ci_low: float | None = described("Lower bound of the value's interval; null for ratios.", "share")
     ci_high: float | None = described("Upper bound of the value's interval; null for ratios.", "share")
@@ -167,6 +178,14 @@ class VariantRecord(Record):
     accuracy_delta_ci_high: float | None = described("Upper bound of the paired interval.", "share")
     accuracy_delta_min: float | None = described("Difference to `dense` in the seed where it is worst.", "share")
     accuracy_delta_max: float | None = described("Difference to `dense` in the seed where it is best.", "share")
+    control: str | None = described(
+        "Equal-budget control: dense trained on for as many steps as the variant; null where there is none."
+    )
+    accuracy_delta_control: float | None = described("Mean accuracy minus that of the control.", "share")
+    accuracy_delta_control_ci_low: float | None = described("Lower bound of the paired interval.", "share")
+    accuracy_delta_control_ci_high: float | None = described("Upper bound of the paired interval.", "share")
+    accuracy_delta_control_min: float | None = described("Difference to the control in the worst seed.", "share")
+    accuracy_delta_control_max: float | None = described("Difference to the control in the best seed.", "share")
     parameters: int = described("Parameters.", "count")
     size_bytes: int = described("Size of `model.onnx`.", "bytes")
     size_ratio: float = described("Median over seeds of the size ratio to `dense` of the same seed.", "ratio")
@@ -177,10 +196,15 @@ class VariantRecord(Record):
     latency_ratio: float = described("Median over seeds of the latency ratio to `dense` of the same seed.", "ratio")
     prediction_flips: float | None = described("Mean over seeds of the share of changed answers.", "share")
     tied_share: float = described("Mean over seeds of the share of ties.", "share")
-    gate: list[GateCheck] = described("The declared thresholds; empty for `dense`.")
+    gate: list[GateCheck] = described("The declared thresholds; empty for `dense` and its controls.")
     status: Status = described(
-        "`fail` if a check fails, else `inconclusive` if one is, else `pass`; `dense`: `reference`."
+        "`fail` if a check fails, else `inconclusive` if one is, else `pass`; `dense` and its controls: `reference`."
     )
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it is there to be compared with, and no candidate."""
+        return self.status == "reference" and self.parent is not None
 
 
 class MetricDescription(Record):
