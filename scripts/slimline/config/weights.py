@@ -22,7 +22,8 @@ def with_digests(experiment: ExperimentConfig) -> ExperimentConfig:
             model = _with_digest(variant.distil.model, f"variants.{name}.distil.model")
             variants[name] = variant.model_copy(update={"distil": variant.distil.model_copy(update={"model": model})})
     changed = {"model": _with_digest(experiment.model, "model"), "variants": variants}
-    return ExperimentConfig.model_validate({**dict(experiment), **changed})  # a copy would keep derived values
+    kept = {name: getattr(experiment, name) for name in ExperimentConfig.model_fields}
+    return ExperimentConfig.model_validate(kept | changed)  # a copy would keep what was worked out of the old ones
 
 
 def _with_digest(model: ModelConfig, where: str) -> ModelConfig:
