@@ -30,8 +30,15 @@ from slimline.training.stop import StoppedError
 
 NOTHING = AugmentationConfig()
 CPU = World(0, 1, torch.device("cpu"))
-# A step whose gradients are those of any number of ranks: no dropout, batch statistics of all ranks.
-LIKE_MANY = {"optimizer": "sgd", "learning_rate": 0.02, "schedule": "constant", "sync_batch_norm": True, "epochs": 1}
+# Gradients of any number of ranks: no dropout, batch statistics of all ranks. One step: in more of them some ReLU
+# lies so near its corner that rounding puts it on the other side.
+LIKE_MANY = {
+    "optimizer": "sgd",
+    "learning_rate": 0.02,
+    "schedule": "constant",
+    "sync_batch_norm": True,
+    "batch_size": 1212,
+}
 
 
 @pytest.fixture(scope="module")
@@ -301,23 +308,33 @@ def pool():
 
 @pytest.mark.parametrize("feature_weight", [0.0, 5.0])
 @pytest.mark.parametrize(("kind", "shards"), [("ddp", 1), ("fsdp", 2)])
-def test_ranks_and_parts_of_a_batch_give_what_one_process_gives(
-    student, parents, pool, tmp_path, kind, shards, feature_weight
-):
+def test_ranks_give_what_one_process_gives(student, parents, pool, tmp_path, kind, shards, feature_weight):
     spec = replace(
         with_recipe(student, **LIKE_MANY),
         model=ModelConfig(name="resnet8", width=0.25),
         step=DistilConfig(width=0.5, feature_weight=feature_weight),
+        allocation=Allocation(1, 1, 1, "cpu", "fp32", 1212, 1),
         teachers=tuple(parents),
     )
     one = shipped(distil.run, spec, tmp_path / "one")
-    many = replace(spec, allocation=Allocation(1, 2, 1, "cpu", "fp32", 16, 2, kind, shards))
+    many = replace(spec, allocation=Allocation(1, 2, 1, "cpu", "fp32", 606, 1, kind, shards))
     assert pool.train(many, tmp_path / "many")
     assert (tmp_path / "many" / CACHE_FILE).exists() is (feature_weight == 0)
     both = [history(tmp_path / name)[-1] for name in ("one", "many")]
-    assert both[0]["train_loss"] == pytest.approx(both[1]["train_loss"], rel=1e-3)
+    assert both[0]["train_loss"] == pytest.approx(both[1]["train_loss"], rel=1e-5)
     two = load_artifact(tmp_path / "many" / "result")[0].state_dict()
-    assert max(float((one[name].double() - two[name].double()).abs().max()) for name in one) < 1e-2
+    torch.manual_seed(spec.seed)
+    start = build(architecture_for(spec.model, PreparedDataset.open(spec.prepared).stats)).state_dict()
+    moved = largest_difference(one, start)
+    assert largest_difference(one, two) <= 0.01 * moved  # sync batch norm adds up in another order
+
+
+def weights(artifact):
+    return {name: parameter.detach() for name, parameter in load_artifact(artifact)[0].named_parameters()}
+
+
+def largest_difference(first, second):
+    return max(float((first[name].double() - second[name].double()).abs().max()) for name in first)
 
 
 def test_further_training_starts_from_the_parent_and_keeps_its_form(dense_spec, parents, tmp_path):
@@ -329,9 +346,8 @@ def test_further_training_starts_from_the_parent_and_keeps_its_form(dense_spec, 
         parent=parents[0],
         step=FinetuneConfig(epochs=1),
     )
-    before = dict(load_artifact(parents[0])[0].named_parameters())
+    before = weights(parents[0])
     shipped(finetune.run, spec, tmp_path / "tuned")
-    after = dict(load_artifact(tmp_path / "tuned/result")[0].named_parameters())
+    after = weights(tmp_path / "tuned/result")
     assert before.keys() == after.keys()
-    moved = max(float((before[name] - after[name]).detach().abs().max()) for name in before)
-    assert 0 < moved < 1e-3
+    assert 0 < largest_difference(before, after) < 1e-3
