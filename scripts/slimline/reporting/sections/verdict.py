@@ -176,8 +176,8 @@ def _forest(evidence: Evidence) -> Figure:
         "; ".join(f"{row.name} {points_interval(row.low, row.high)}: {row.reading}" for row in rows) + ".",
     )
     caption = (
-        f"Difference of accuracy to {against}, averaged over seeds, with its paired interval. To pass, all of it has to "
-        f"lie right of the dashed line, the {fixed(100 * margin, 2)} points that the gate allows to lose."
+        f"Difference of accuracy to {against}, averaged over seeds, with its paired interval. To pass, all of it has "
+        f"to lie right of the dashed line, the {fixed(100 * margin, 2)} points that the gate allows to lose."
     )
     header = ("variant", "reference", "accuracy_delta", "ci_low", "ci_high", "status")
     return Figure(svg, caption, csv_download("accuracy-against-dense.csv", header, data))
