@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from slimline.config.cluster import ClusterConfig
 from slimline.config.model import ModelConfig
 from slimline.config.train import TrainConfig
-from slimline.plan.plan import plan_variant
+from slimline.plan.plan import TeacherPlan, plan_variant
 from slimline.rule import run_rule
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if __name__ == "__main__":
             snakemake.wildcards.variant,
             snakemake.params.step,
             ModelConfig.model_validate(snakemake.params.model),
+            TeacherPlan.model_validate(snakemake.params.teacher) if snakemake.params.teacher else None,
             TrainConfig.model_validate(snakemake.params.recipe),
             ClusterConfig.model_validate(snakemake.params.cluster),
             Path(snakemake.input.stats).parent,

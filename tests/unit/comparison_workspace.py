@@ -26,24 +26,29 @@ WRONG = {
     ("pruned-int8", 0): range(100),
     ("pruned-int8", 1): range(5, 105),
 }
-SIZES = {"dense": 1000, "pruned": 500, "pruned-int8": 125}
-RATIOS = {"dense": (1.0, 1.02), "pruned": (0.5, 0.7), "pruned-int8": (0.3, 0.5)}  # of each seed
+SIZES = {"dense": 1000, "control-5": 1000, "pruned": 500, "pruned-int8": 125}
+RATIOS = {
+    "dense": (1.0, 1.02),
+    "control-5": (0.98, 0.99),
+    "pruned": (0.5, 0.7),
+    "pruned-int8": (0.3, 0.5),
+}  # of each seed
 
 
 class Workspace:
     """The files of the tiny experiment, and a call of compare on them."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, wrong=WRONG):
         self.folder = folder
         self.prepared = write_prepared(folder / "prepared", n_test=N_TEST)
         dataset = PreparedDataset.open(self.prepared)
         self.sample_ids = dataset.sample_ids(dataset.rows("test"))
         self.labels = dataset.labels[dataset.rows("test")]
-        pairs = [list(pair) for pair in WRONG]
+        pairs = [list(pair) for pair in wrong]
         places = [folder / variant / f"seed-{seed}" for variant, seed in pairs]
         for (variant, seed), place in zip(pairs, places, strict=True):
             place.mkdir(parents=True)
-            self.write_predictions(place / "predictions.parquet", wrong=WRONG[variant, seed])
+            self.write_predictions(place / "predictions.parquet", wrong=wrong[variant, seed])
             write_latency(place / "latency.json", variant=variant, seed=seed, ratio_p50=RATIOS[variant][seed])
             write_export(place / "export.json", variant=variant, seed=seed, size_bytes=SIZES[variant])
             write_proof(place / "proof.json", variant=variant, seed=seed)

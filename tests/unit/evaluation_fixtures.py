@@ -106,7 +106,7 @@ def make_experiment(**changes):
             "pruned-int8": {"from": "pruned", "quantize": {}},
         },
         "gate": {"accuracy_drop": 0.1},
-        "evaluation": {"bootstrap_resamples": 1000},
+        "evaluation": {"bootstrap_resamples": 1000, "control": False},
     }
     return ExperimentConfig.model_validate(config | changes)
 
@@ -205,6 +205,7 @@ def write_proof(path, **values):
 def make_check(status="pass", **changes):
     values = {
         "criterion": "accuracy_drop",
+        "reference": "dense",
         "limit": 0.01,
         "value": {"pass": 0.002, "fail": 0.03, "inconclusive": 0.006}[status],
         "ci_low": 0.001,
@@ -234,6 +235,12 @@ def make_variant(variant="int8", status="pass", **changes):
         "accuracy_delta_ci_high": 0.001,
         "accuracy_delta_min": -0.004,
         "accuracy_delta_max": 0.001,
+        "control": None,
+        "accuracy_delta_control": None,
+        "accuracy_delta_control_ci_low": None,
+        "accuracy_delta_control_ci_high": None,
+        "accuracy_delta_control_min": None,
+        "accuracy_delta_control_max": None,
         "parameters": 1000,
         "size_bytes": 62_100,
         "size_ratio": 0.25,
@@ -307,6 +314,8 @@ def make_row(**changes):
         "integer_operators": 0,
         "fused_operators": 0,
         "artifact_status": "ok",
+        "control": None,
+        "accuracy_delta_control": None,
     }
     return Row(**values | changes)
 

@@ -76,13 +76,14 @@ class Scenario:
     strength: float = 5.2
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     invented: Mapping[str, Invented] = field(default_factory=dict)
-    gate: Mapping[str, float] = field(default_factory=lambda: {"accuracy_drop": 0.01, "latency_ratio": 0.9})
+    gate: Mapping[str, Any] = field(default_factory=lambda: {"accuracy_drop": 0.01, "latency_ratio": 0.9})
     findings: Sequence[tuple[str, str, str]] = ()
     excluded: Sequence[tuple[str, str]] = ()
     git: tuple[str | None, bool | None] = ("3f2a9c1d7e5b4860a1c2d3e4f5061728394a5b6c", False)
     command: str = "snakemake --cores 2"
     troubled: bool = False
     unmade: Sequence[tuple[str, int]] = ()
+    control: bool = False
 
 
 DENSE = Invented(0.0, 38_666, 402_944, 162_310, 0.0831)
@@ -182,7 +183,37 @@ UNMADE = Scenario(
 )
 REASON = "The model convnet cannot be pruned this way: ZeroDivisionError: division by zero"
 
-SCENARIOS = {"five": FIVE, "hundred": HUNDRED, "alone": ALONE, "failing": FAILING, "unmade": UNMADE}
+# A control, and a gate that holds variants against it.
+CONTROLLED = Scenario(
+    name="controlled",
+    variants={
+        "pruned": {"from": "dense", "prune": {"ratio": 0.5, "epochs": 4}},
+        "student": {"from": "dense", "distil": {"width": 0.5, "epochs": 8}},
+        "student-tuned": {"from": "student", "finetune": {"epochs": 4}},
+        "int8": {"from": "dense", "quantize": {}},
+    },
+    invented={
+        "dense": DENSE,
+        "control-4": Invented(0.2, 38_666, 402_944, 162_310, 0.0829),
+        "control-8": Invented(0.25, 38_666, 402_944, 162_310, 0.0835),
+        "control-12": Invented(0.25, 38_666, 402_944, 162_310, 0.0830),
+        "pruned": Invented(0.45, 10_234, 112_640, 48_201, 0.0412),
+        "student": Invented(0.75, 9_930, 105_880, 46_930, 0.0379),
+        "student-tuned": Invented(0.3, 9_930, 105_880, 46_930, 0.0381),
+        "int8": Invented(0.12, 38_666, 402_944, 49_870, 0.0604, quantized=True),
+    },
+    gate={"accuracy_drop": 0.02, "reference": "control"},
+    control=True,
+)
+
+SCENARIOS = {
+    "five": FIVE,
+    "hundred": HUNDRED,
+    "alone": ALONE,
+    "failing": FAILING,
+    "unmade": UNMADE,
+    "controlled": CONTROLLED,
+}
 
 
 def experiment_of(scenario: Scenario) -> ExperimentConfig:
@@ -198,7 +229,7 @@ def experiment_of(scenario: Scenario) -> ExperimentConfig:
             "train": {"epochs": scenario.epochs, "seeds": list(scenario.seeds)},
             "variants": {name: dict(value) for name, value in scenario.variants.items()},
             "gate": dict(scenario.gate),
-            "evaluation": {"bootstrap_resamples": 1000},
+            "evaluation": {"bootstrap_resamples": 1000, "control": scenario.control},
         }
     )
 

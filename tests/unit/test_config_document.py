@@ -82,7 +82,13 @@ def test_the_example_on_the_page_is_valid():
     page = documents()[REFERENCE]
     (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     experiment = ExperimentConfig.model_validate(yaml.safe_load(example))
-    assert {experiment.step(name) for name in experiment.variant_names} == {"train", "prune", "distil", "quantize"}
+    assert {experiment.step(name) for name in experiment.variant_names} == {
+        "train",
+        "prune",
+        "distil",
+        "finetune",
+        "quantize",
+    }
 
 
 def test_links_on_the_page_lead_somewhere():

@@ -96,7 +96,7 @@ BAD = {
     "initials of a key": ({"train.lr": 0.1}, "train.lr", "did you mean `learning_rate`?"),
     "synonym of a key": ({"variants.int8.parent": "dense"}, "variants.int8.parent", "did you mean `from`?"),
     "key of another section": ({"momentum": 0.9, "epochs": 3}, "epochs", "it belongs in `train`"),
-    "key that is nowhere": ({"gate.zzz": 1}, "gate.zzz", "expected one of `accuracy_drop`, `latency_ratio`"),
+    "key that is nowhere": ({"gate.zzz": 1}, "gate.zzz", "expected one of `accuracy_drop`, `reference`"),
     "missing section": ({"model": REMOVED}, "model", "missing; expected a section with at least `name`"),
     "missing key": ({"train.epochs": REMOVED}, "train.epochs", "missing; expected a whole number from 1 to 10000"),
     "name in capitals": ({"experiment": "My_Digits"}, "experiment", "such as `my-digits`"),
@@ -105,6 +105,21 @@ BAD = {
     "list for a section": ({"variants": ["int8"]}, "variants", "got a list of 1, expected a section of names"),
     "unknown dataset": ({"dataset.name": "cifar-10"}, "dataset.name", "did you mean `cifar10`?"),
     "unknown model": ({"model.name": "resnet_18"}, "model.name", "did you mean `resnet18`?"),
+    "no student": (
+        {"variants.student.distil": {"epochs": 3}},
+        "variants.student.distil",
+        "got neither, expected exactly one of `model` and `width`",
+    ),
+    "two students": (
+        {"variants.student.distil": {"model": {"name": "convnet"}, "width": 0.5}},
+        "variants.student.distil",
+        "got both, expected exactly one of `model` and `width`",
+    ),
+    "name of a control": (
+        {"variants.control-5": {"from": "dense", "finetune": {}}},
+        "variants.control-5",
+        "another name: those with `control-` are of controls",
+    ),
     "unknown student": (
         {"variants.student.distil.model.name": "convnt"},
         "variants.student.distil.model.name",
@@ -281,7 +296,7 @@ def test_a_mapping_without_a_file_gets_the_same_screen():
 def test_the_shipped_experiments_load(name):
     experiment = load_experiment_file(ROOT / f"config/{name}.yaml")
     assert experiment.variant_names[0] == "dense"
-    assert set(experiment.variant_names[1:]) == {"int8", "pruned", "pruned-int8", "student"}
+    assert set(experiment.variants) == {"int8", "pruned", "pruned-int8", "student"}
 
 
 def test_the_template_loads_once_its_folder_exists():

@@ -26,6 +26,7 @@ def experiment(variants):
             "model": {"name": "convnet"},
             "train": {"epochs": 1},
             "variants": variants,
+            "evaluation": {"control": False},
         }
     )
 

@@ -20,6 +20,8 @@ from slimline.evaluation.compare import format_csv
 from slimline.evaluation.prediction_file import read_predictions, write_predictions
 from slimline.evaluation.statistics import wilson_interval
 
+# With more training alone, dense would get better.
+CONTROL = {("control-5", 0): range(4), ("control-5", 1): range(5, 9)}
 CONTRACT_COLUMNS = [
     *("experiment", "variant", "parent", "seed", "n_test", "accuracy", "accuracy_ci_low", "accuracy_ci_high"),
     *("parameters", "size_bytes", "macs", "latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "batch_size"),
@@ -181,3 +183,62 @@ def test_an_export_without_a_figure_is_refused_by_its_key(workspace):
     with pytest.raises(SlimlineError) as error:
         workspace.compare()
     assert "parity.max_abs" in str(error.value)
+
+
+def with_control(**gate):
+    evaluation = {"bootstrap_resamples": 1000}
+    return make_experiment(evaluation=evaluation, gate={"accuracy_drop": 0.1, **gate})
+
+
+@pytest.fixture
+def controlled(tmp_path):
+    return Workspace(tmp_path, WRONG | CONTROL)
+
+
+def test_a_control_is_a_reference_and_never_recommended(controlled):
+    metrics = controlled.compare(experiment=with_control())
+    dense, control, pruned, _ = metrics.variants
+    assert (control.variant, control.parent, control.step) == ("control-5", "dense", "finetune")
+    assert (control.status, control.gate, control.control) == ("reference", [], None)
+    assert control.accuracy_mean > pruned.accuracy_mean
+    assert control.accuracy_delta == pytest.approx(0.03)
+    assert (control.is_control, dense.is_control, pruned.is_control) == (True, False, False)
+    assert metrics.verdict.recommended == "pruned"
+    reason = "control-5 is dense trained on for as many steps as pruned, pruned-int8 after it: a reference"
+    assert any(text.startswith(reason) for text in metrics.verdict.reasons)
+
+
+def test_every_variant_of_a_chain_is_compared_with_its_control(controlled):
+    metrics = controlled.compare(experiment=with_control())
+    dense, _, pruned, int8 = metrics.variants
+    assert (dense.control, pruned.control, int8.control) == (None, "control-5", "control-5")
+    assert pruned.accuracy_delta_control == pytest.approx(-0.035)
+    assert pruned.accuracy_delta_control_ci_low < -0.035 < pruned.accuracy_delta_control_ci_high < 0
+    assert (pruned.accuracy_delta_control_min, pruned.accuracy_delta_control_max) == pytest.approx((-0.04, -0.03))
+    rows = {(row.variant, row.seed): row for row in metrics.rows}
+    assert rows["pruned", 0].accuracy_delta_control == pytest.approx(-0.04)
+    assert (rows["dense", 0].control, rows["dense", 0].accuracy_delta_control) == (None, None)
+    (reason,) = [text for text in metrics.verdict.reasons if text.startswith("pruned passes")]
+    assert "against dense trained for as many steps (control-5) 3.50 points less accurate (95 % CI -" in reason
+
+
+def test_the_gate_can_hold_variants_against_their_control(controlled):
+    gate = {"accuracy_drop": 0.03}
+    to_dense = controlled.compare(experiment=with_control(**gate)).variants[2]
+    metrics = controlled.compare(experiment=with_control(**gate, reference="control"))
+    to_control = metrics.variants[2]
+    assert [(v.status, v.gate[0].reference) for v in (to_dense, to_control)] == [
+        ("pass", "dense"),
+        ("fail", "control-5"),
+    ]
+    assert (to_dense.gate[0].value, to_control.gate[0].value) == pytest.approx((0.005, 0.035))
+    assert any(
+        "accuracy drop against dense trained for as many steps (control-5) 3.50" in r for r in metrics.verdict.reasons
+    )
+
+
+def test_a_variant_without_a_control_is_held_against_dense(workspace):
+    pruned = workspace.compare(
+        experiment=make_experiment(gate={"accuracy_drop": 0.1, "reference": "control"})
+    ).variants[1]
+    assert pruned.gate[0].reference == "dense"

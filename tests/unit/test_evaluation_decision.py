@@ -25,6 +25,29 @@ def test_the_fastest_that_passed_is_recommended():
     )
 
 
+def test_a_worst_seed_is_held_against_what_the_gate_looks_at():
+    check = make_check(reference="control-5")
+    against_dense, against_control = (
+        verdict(
+            make_variant(
+                gate=[check], control="control-5", accuracy_delta_min=to_dense, accuracy_delta_control_min=to_control
+            )
+        )
+        for to_dense, to_control in ((-0.02, 0.0), (0.0, -0.02))
+    )
+    assert not any("its worst seed loses" in reason for reason in against_dense.reasons)
+    assert any("its worst seed loses 2.00 points" in reason for reason in against_control.reasons)
+
+
+def test_controls_are_no_candidates_however_good_they_are():
+    control = make_variant(
+        "control-5", "reference", step="finetune", accuracy_mean=0.99, accuracy_delta=0.04, latency_ratio=0.1
+    )
+    decided = verdict(control, make_variant("int8", latency_ratio=0.9, control="control-5"))
+    assert decided.recommended == "int8"
+    assert verdict(control).headline == "Ship dense: 95.0 % accurate; no compressed variant was asked for."
+
+
 def test_of_variants_whose_speed_cannot_be_told_apart_the_more_accurate_ships():
     decided = verdict(
         make_variant("quick", latency_ratio=0.300, accuracy_mean=0.95),

@@ -9,7 +9,7 @@ from slimline.evaluation.statistics import Estimate
 
 
 def accuracy(value, high, limit=0.01):
-    return check_accuracy(Estimate(value, value - 0.01, high), limit, items_needed=5000, seeds_needed=7)
+    return check_accuracy(Estimate(value, value - 0.01, high), limit, "dense", items_needed=5000, seeds_needed=7)
 
 
 @pytest.mark.parametrize(

@@ -3,26 +3,30 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from slimline.training.losses import cross_entropy, distillation
+from slimline.training.attention_transfer import attention, attention_distance
+from slimline.training.feed import Batch
+from slimline.training.losses import Distillation, cross_entropy
 
 PAGE = Path(__file__).parents[2] / "docs/explanation/gradients.md"
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
-class Teacher(nn.Module):
-    def forward(self, images):
-        return images @ torch.linspace(-1, 1, 12, dtype=torch.float64).view(3, 4)
+def teaching(temperature):
+    """A linear teacher of images [n, 3]."""
+    weights = torch.linspace(-1, 1, 12, dtype=torch.float64).view(3, 4)
+    return lambda batch: torch.log_softmax(batch.images @ weights / temperature, dim=1)
 
 
 LOSSES = {
     "cross-entropy": cross_entropy(0.0),
     "smoothed": cross_entropy(0.1),
-    "distillation": distillation(Teacher(), temperature=3.0, weight=0.7),
-    "distillation alone": distillation(Teacher(), temperature=1.0, weight=1.0),
+    "distillation": Distillation(teaching(3.0), temperature=3.0, weight=0.7),
+    "distillation alone": Distillation(teaching(1.0), temperature=1.0, weight=1.0),
 }
 TARGETS = {
     "labels": torch.tensor([0, 3, 1, 1, 2]),
@@ -44,8 +48,24 @@ def test_every_loss_has_the_gradient_of_finite_differences(loss, targets):
     generator = torch.Generator().manual_seed(1)
     logits = torch.randn(5, 4, dtype=torch.float64, generator=generator, requires_grad=True)
     images = torch.randn(5, 3, dtype=torch.float64, generator=generator)
-    assert torch.autograd.gradcheck(lambda logits: loss(logits, targets, images), (logits,))
-    assert torch.autograd.gradgradcheck(lambda logits: loss(logits, targets, images), (logits,))
+    batch = Batch(images, targets, np.arange(5))
+    assert torch.autograd.gradcheck(lambda logits: loss(logits, batch), (logits,))
+    assert torch.autograd.gradgradcheck(lambda logits: loss(logits, batch), (logits,))
+
+
+def test_attention_transfer_has_the_gradient_of_finite_differences():
+    generator = torch.Generator().manual_seed(3)
+    large = torch.randn(2, 3, 3, 2, dtype=torch.float64, generator=generator, requires_grad=True)
+    small = torch.randn(2, 4, 2, 1, dtype=torch.float64, generator=generator, requires_grad=True)
+    taught = {
+        size: attention(torch.randn(2, 5, *size, dtype=torch.float64, generator=generator)) for size in ((3, 2), (2, 1))
+    }
+
+    def loss(large, small):
+        return attention_distance({(3, 2): large, (2, 1): small}, taught)
+
+    assert torch.autograd.gradcheck(loss, (large, small))
+    assert torch.autograd.gradgradcheck(loss, (large, small))
 
 
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
@@ -55,4 +75,5 @@ def test_shares_of_one_class_are_its_label(loss):
     images = torch.randn(5, 3, dtype=torch.float64, generator=generator)
     labels = TARGETS["labels"]
     shares = nn.functional.one_hot(labels, 4).double()
-    assert torch.allclose(loss(logits, labels, images), loss(logits, shares, images))
+    by_label, by_share = (loss(logits, Batch(images, targets, np.arange(5))) for targets in (labels, shares))
+    assert torch.allclose(by_label, by_share)

@@ -1,11 +1,13 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from slimline.config.train import TrainConfig
-from slimline.training.losses import cross_entropy, distillation
+from slimline.training.feed import Batch
+from slimline.training.losses import Distillation, cross_entropy
 from slimline.training.optimisation import build_optimizers
 
 
@@ -61,28 +63,28 @@ def test_weights_with_channels_last_take_the_same_steps_without_a_copy_of_their_
 def test_cross_entropy_is_the_sum_over_the_batch():
     logits, labels = torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0])
     expected = math.log(1 + math.exp(-2)) + math.log(1 + math.exp(1))
-    assert cross_entropy(0.0)(logits, labels, torch.empty(2)).item() == pytest.approx(expected)
+    assert cross_entropy(0.0)(logits, batch_of(labels)).item() == pytest.approx(expected)
 
 
-class Fixed(nn.Module):
-    def __init__(self, logits):
-        super().__init__()
-        self.logits = logits
+def batch_of(labels):
+    return Batch(torch.empty(len(labels), 1), labels, np.arange(len(labels)))
 
-    def forward(self, images):
-        return self.logits
+
+def fixed(logits, temperature):
+    """A teacher that says the same of every batch."""
+    return lambda batch: torch.log_softmax(logits / temperature, dim=1)
 
 
 def test_distillation_from_an_equal_teacher_leaves_the_labels_term_alone():
     logits, labels = torch.tensor([[1.0, -1.0, 0.5]]), torch.tensor([1])
-    loss = distillation(Fixed(logits), temperature=3.0, weight=0.7)(logits, labels, torch.empty(1))
-    assert loss.item() == pytest.approx(0.3 * cross_entropy(0.0)(logits, labels, torch.empty(1)).item(), rel=1e-5)
+    loss = Distillation(fixed(logits, 3.0), temperature=3.0, weight=0.7)(logits, batch_of(labels))
+    assert loss.item() == pytest.approx(0.3 * cross_entropy(0.0)(logits, batch_of(labels)).item(), rel=1e-5)
 
 
 def test_distillation_equals_its_formula():
     student, teacher, labels = torch.tensor([[0.2, -0.4]]), torch.tensor([[1.0, 0.0]]), torch.tensor([0])
     p, q = (torch.softmax(x / 2.0, dim=1) for x in (teacher, student))
     kl = (p * (p / q).log()).sum().item()
-    loss = distillation(Fixed(teacher), temperature=2.0, weight=0.6)(student, labels, torch.empty(1))
+    loss = Distillation(fixed(teacher, 2.0), temperature=2.0, weight=0.6)(student, batch_of(labels))
     hard = -torch.log_softmax(student, 1)[0, 0].item()
     assert loss.item() == pytest.approx(0.6 * 4.0 * kl + 0.4 * hard, rel=1e-5)

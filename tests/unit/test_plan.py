@@ -4,11 +4,17 @@ import pytest
 import torch
 
 from slimline.config.cluster import ClusterConfig
+from slimline.config.model import ModelConfig
 from slimline.config.train import TrainConfig
+from slimline.config.variants import DistilConfig
+from slimline.data.prepared import PreparedDataset
 from slimline.errors import SlimlineError
+from slimline.files import read_json
 from slimline.models.architecture import Architecture
+from slimline.models.registry import architecture_for
 from slimline.plan.allocation import choose
-from slimline.plan.footprint import Footprint, footprint
+from slimline.plan.footprint import Footprint, Teachers, footprint, teachers_footprint
+from slimline.plan.plan import TeacherPlan, plan_variant
 from slimline.training.spec import Allocation
 
 SIZE = Footprint(
@@ -153,3 +159,54 @@ def test_the_footprint_is_what_autograd_saves():
     feature_maps = 64 + 32 * 64 * 2 + 32 * 16 + 64 * 16 * 2 + 64 * 4 + 128
     assert size.parameters == 53_098
     assert 4 * feature_maps <= size.activation_bytes_per_image <= 4 * 2 * feature_maps
+
+
+def with_teachers(**changes):
+    sizes = {"weight_bytes": 400 * 2**20, "cache_bytes": 0, "activation_bytes_per_image": 2**20, "macs": SIZE.macs}
+    return replace(SIZE, teachers=Teachers(**(sizes | changes)))
+
+
+def test_teachers_take_memory_on_every_rank_and_time():
+    alone, taught = (choose(size, recipe(), 1000, cluster()) for size in (SIZE, with_teachers()))
+    assert taught["memory_mb"] - alone["memory_mb"] >= 400
+    assert taught["cost_cpu_h"] == pytest.approx(alone["cost_cpu_h"] * 4 / 3, rel=1e-2)
+    sharded = [choose(size, recipe(ranks=4, parallelism="fsdp"), 1000, cluster()) for size in (SIZE, with_teachers())]
+    per_rank_mb = [plan["memory_mb"] / plan["tasks_per_node"] for plan in sharded]
+    assert per_rank_mb[1] - per_rank_mb[0] >= 400  # a shard of the student, all of the teachers
+
+
+def test_teachers_whose_answers_are_kept_go_forward_once():
+    asked, kept = (choose(with_teachers(**kw), recipe(), 1000, cluster()) for kw in ({}, {"cache_bytes": 2**30}))
+    alone = choose(SIZE, recipe(), 1000, cluster())
+    assert kept["memory_mb"] - asked["memory_mb"] >= 1024
+    once = (kept["cost_cpu_h"] - alone["cost_cpu_h"]) / (asked["cost_cpu_h"] - alone["cost_cpu_h"])
+    assert once == pytest.approx(1 / recipe().epochs, rel=0.1)
+
+
+def test_sizes_of_teachers_add_up(digits):
+    architecture = architecture_for(ModelConfig(name="convnet"), PreparedDataset.open(digits).stats)
+    one, three = (teachers_footprint(architecture, number, 0) for number in (1, 3))
+    assert one.weight_bytes == footprint(architecture).weight_bytes
+    assert (three.weight_bytes, three.macs) == (3 * one.weight_bytes, 3 * one.macs)
+    assert three.activation_bytes_per_image == one.activation_bytes_per_image > 0
+
+
+def plan_of(digits, folder, model, distil, **changes):
+    teacher = TeacherPlan(model=ModelConfig(name="convnet"), number=3, distil=DistilConfig(**distil))
+    output = folder / "plan.json"
+    plan_variant("student", "distil", model, teacher, recipe(**changes), cluster(), digits, output)
+    return read_json(output)
+
+
+def test_the_plan_of_a_student_tells_of_its_teachers(digits, tmp_path):
+    model, stats = ModelConfig(name="convnet", width=0.5), PreparedDataset.open(digits).stats
+    plan = plan_of(digits, tmp_path, model, {"width": 0.5})
+    assert plan["teachers"]["cache_bytes"] == stats.n_train * 10 * 4
+    changed = plan_of(digits, tmp_path, model, {"width": 0.5}, augmentation={"horizontal_flip": True})
+    assert changed["teachers"]["cache_bytes"] == 0
+
+
+def test_features_that_cannot_be_compared_are_refused_before_anything_is_queued(digits, tmp_path):
+    student = ModelConfig(name="alexnet")  # on larger images than its teacher's
+    with pytest.raises(SlimlineError, match="no feature maps of one size"):
+        plan_of(digits, tmp_path, student, {"model": student, "feature_weight": 1.0})

@@ -94,9 +94,17 @@ def parent_file(file):
     return lambda wildcards: f"{RESULTS}/{EXPERIMENT.parent(wildcards.variant)}/seed-{wildcards.seed}/{file}"
 
 
+def teacher_files(wildcards):
+    """Input function: model and weights of the parent at every seed, where all of them teach; nothing else."""
+    distil = EXPERIMENT.made[wildcards.variant].distil
+    parent = EXPERIMENT.parent(wildcards.variant)
+    pairs = [(parent, seed) for seed in SEEDS] if distil.teachers == "seeds" else []
+    return per_run("model.json", pairs) + per_run("weights.safetensors", pairs)
+
+
 def step_of(wildcards):
     """The settings of a variant's own step."""
-    variant = EXPERIMENT.variants[wildcards.variant]
+    variant = EXPERIMENT.made[wildcards.variant]
     return dumped(getattr(variant, variant.step))
 
 
@@ -105,12 +113,16 @@ def recipe_of(variant):
     return recipe_for(EXPERIMENT, variant).model_dump(mode="json", exclude={"seeds"})
 
 
-def trained_model(variant):
-    """The model that a training job of the variant trains; a pruned one starts from its parent's."""
-    while EXPERIMENT.step(variant) == "prune":
-        variant = EXPERIMENT.parent(variant)
-    distil = None if EXPERIMENT.step(variant) == "train" else EXPERIMENT.variants[variant].distil
-    return distil.model if distil else EXPERIMENT.model
+def teacher_plan(variant):
+    """What the plan has to know of a variant's teachers; None where nothing is distilled."""
+    if EXPERIMENT.step(variant) != "distil":
+        return None
+    distil = EXPERIMENT.made[variant].distil
+    return {
+        "model": dumped(EXPERIMENT.model_of(EXPERIMENT.parent(variant))),
+        "number": len(SEEDS) if distil.teachers == "seeds" else 1,
+        "distil": dumped(distil),
+    }
 
 
 def machine_cores():

@@ -39,6 +39,7 @@ rule distil:
         index=f"{PREPARED}/index.parquet",
         model=parent_file("model.json"),
         weights=parent_file("weights.safetensors"),
+        teachers=teacher_files,
     output:
         model=f"{RUN}/model.json",
         weights=f"{RUN}/weights.safetensors",
@@ -57,11 +58,45 @@ rule distil:
     params:
         experiment=EXPERIMENT.experiment,
         distil=step_of,
+        model=lambda wildcards: dumped(EXPERIMENT.model_of(wildcards.variant)),
         recipe=lambda wildcards: recipe_of(wildcards.variant),
         cluster=dumped(CLUSTER),
         code=code_of("distil"),
     script:
         "../../scripts/distil.py"
+
+
+rule finetune:
+    input:
+        plan=f"{RESULTS}/{{variant}}/plan.json",
+        stats=f"{PREPARED}/stats.json",
+        shards=f"{PREPARED}/shards",
+        index=f"{PREPARED}/index.parquet",
+        model=parent_file("model.json"),
+        weights=parent_file("weights.safetensors"),
+    output:
+        model=f"{RUN}/model.json",
+        weights=f"{RUN}/weights.safetensors",
+        history=f"{RUN}/history.jsonl",
+        job=f"{RUN}/job.json",
+    log:
+        f"{LOGS}/finetune/{{variant}}-seed-{{seed}}.log",
+    benchmark:
+        f"{BENCHMARKS}/finetune/{{variant}}-seed-{{seed}}.tsv"
+    wildcard_constraints:
+        variant=names_of("finetune"),
+    localrule: True
+    conda:
+        "../../environment.yml"
+    threads: training_threads
+    params:
+        experiment=EXPERIMENT.experiment,
+        finetune=step_of,
+        recipe=lambda wildcards: recipe_of(wildcards.variant),
+        cluster=dumped(CLUSTER),
+        code=code_of("finetune"),
+    script:
+        "../../scripts/finetune.py"
 
 
 rule export:
@@ -79,7 +114,7 @@ rule export:
     benchmark:
         f"{BENCHMARKS}/export/{{variant}}-seed-{{seed}}.tsv"
     wildcard_constraints:
-        variant=names_of("train", "prune", "distil"),
+        variant=names_of("train", "prune", "distil", "finetune"),
     conda:
         "../../environment.yml"
     resources:

@@ -9,7 +9,7 @@ rule plan_variant:
     benchmark:
         f"{BENCHMARKS}/plan/{{variant}}.tsv"
     wildcard_constraints:
-        variant=names_of("train", "prune", "distil"),
+        variant=names_of("train", "prune", "distil", "finetune"),
     conda:
         "../../environment.yml"
     resources:
@@ -17,7 +17,8 @@ rule plan_variant:
         runtime=30,
     params:
         step=lambda wildcards: EXPERIMENT.step(wildcards.variant),
-        model=lambda wildcards: dumped(trained_model(wildcards.variant)),
+        model=lambda wildcards: dumped(EXPERIMENT.model_of(wildcards.variant)),
+        teacher=lambda wildcards: teacher_plan(wildcards.variant),
         recipe=lambda wildcards: recipe_of(wildcards.variant),
         cluster=dumped(CLUSTER),
         code=code_of("plan_variant"),

@@ -58,6 +58,7 @@ EXAMPLE: dict[str, Any] = {
         "pruned": {"from": "dense", "prune": {}},
         "pruned-int8": {"from": "pruned", "quantize": {}},
         "student": {"from": "dense", "distil": {"model": {"name": "convnet", "width": 0.5}}},
+        "student-tuned": {"from": "student", "finetune": {}},
     },
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -28,6 +28,11 @@ class EvaluationConfig(Config):
         default=10_000, description="Resamples of the test items for paired intervals."
     )
     bootstrap_seed: Seed = Field(default=0, description="Seed of the resamples.")
+    control: bool = Field(
+        default=True,
+        description="Add an equal-budget control for every variant that was trained after dense: dense trained on for "
+        "as many steps, at the learning rate of the last training. Variants of equal budgets share one.",
+    )
     latency: LatencyConfig = Field(default_factory=LatencyConfig, description="Conditions of the timing.")
 
 
@@ -35,7 +40,12 @@ class GateConfig(Config):
     """Thresholds declared before anything runs; a variant that meets all of them may ship."""
 
     accuracy_drop: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
-        default=0.01, description="Largest loss of accuracy against dense, as a share (0.01 is one point)."
+        default=0.01, description="Largest loss of accuracy against `reference`, as a share (0.01 is one point)."
+    )
+    reference: Literal["dense", "control"] = Field(
+        default="dense",
+        description="What the loss of accuracy is measured against: `dense`, or the variant's equal-budget control; "
+        "variants without a control are held against dense.",
     )
     latency_ratio: Annotated[float, Field(gt=0.0)] | None = Field(
         default=None, description="Largest p50 latency as a multiple of dense's."

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, ValidationInfo, ValidatorFunctionWrapHandler, field_validator
 
 from slimline.config.base import Config, Name, mistake_at, with_mistakes
+from slimline.config.controls import Controls, find_controls
 from slimline.config.dataset import DatasetConfig
 from slimline.config.evaluation import EvaluationConfig, GateConfig
 from slimline.config.model import ModelConfig
+from slimline.config.students import model_of, student_mistakes
 from slimline.config.suggest import did_you_mean
 from slimline.config.train import TrainConfig
 from slimline.config.tree import in_order, tree_mistakes
@@ -58,10 +61,29 @@ class ExperimentConfig(Config):
     def _one_tree(cls, raw: Any, validate: ValidatorFunctionWrapHandler) -> dict[str, VariantConfig]:
         return with_mistakes(lambda: validate(raw), tree_mistakes(raw))
 
+    @field_validator("variants")
+    @classmethod
+    def _students_exist(cls, variants: dict[str, VariantConfig], info: ValidationInfo) -> dict[str, VariantConfig]:
+        dense = info.data.get("model")
+        mistakes = [] if dense is None else student_mistakes(dense, variants)
+        if mistakes:
+            raise ValidationError.from_exception_data("variants", mistakes)
+        return variants
+
+    @cached_property
+    def controls(self) -> Controls:
+        """The equal-budget controls; none where the config wants none."""
+        return find_controls(self.train, self.variants) if self.evaluation.control else Controls({}, {})
+
+    @cached_property
+    def made(self) -> dict[str, VariantConfig]:
+        """Everything that is made of dense: the controls that the workflow adds, then the declared variants."""
+        return self.controls.added | self.variants
+
     @property
     def variant_names(self) -> list[str]:
-        """`dense` and all variants, every parent before its children, else as declared."""
-        return in_order({name: variant.parent for name, variant in self.variants.items()})
+        """`dense`, its controls and all variants, every parent before its children, else as declared."""
+        return in_order({name: variant.parent for name, variant in self.made.items()})
 
     def parent(self, variant: str) -> str | None:
         """What `variant` is made from; None for `dense`."""
@@ -70,6 +92,14 @@ class ExperimentConfig(Config):
     def step(self, variant: str) -> Literal["train"] | Step:
         """The step that makes `variant`."""
         return "train" if variant == DENSE else self._declared(variant).step
+
+    def model_of(self, variant: str) -> ModelConfig:
+        """The model of a variant as it was before anything was pruned from it."""
+        return model_of(self.model, self.made, variant)
+
+    def control_of(self, variant: str) -> str | None:
+        """The equal-budget control of a variant; None where it has none."""
+        return self.controls.of.get(variant)
 
     def chain(self, variant: str) -> list[str]:
         """From `dense` to `variant`, both included."""
@@ -85,11 +115,11 @@ class ExperimentConfig(Config):
         return self.model_dump(mode="json", by_alias=True)
 
     def _declared(self, variant: str) -> VariantConfig:
-        if variant not in self.variants:
+        if variant not in self.made:
             raise SlimlineError(
                 "The config has no such variant.",
                 where=f"experiment {self.experiment}",
                 got=repr(variant),
                 expected=f"one of {', '.join(self.variant_names)}{did_you_mean(variant, self.variant_names)}",
             )
-        return self.variants[variant]
+        return self.made[variant]

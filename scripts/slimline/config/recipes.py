@@ -2,30 +2,50 @@
 
 from __future__ import annotations
 
-from slimline.config.experiment import ExperimentConfig
+from typing import TYPE_CHECKING
+
 from slimline.config.train import TrainConfig
+from slimline.config.variants import VariantConfig
+
+if TYPE_CHECKING:
+    from slimline.config.experiment import ExperimentConfig
 
 
 def recipe_for(experiment: ExperimentConfig, variant: str) -> TrainConfig:
-    """The recipe that makes `variant`, a dense, pruned or distilled one.
-
-    Fine-tuning after pruning starts at half of the peak learning rate unless told otherwise: its weights
-    are good already. What the dense model freezes or trains slower is about its start, so variants train everything.
-    """
-    recipe = experiment.train
+    """The recipe that makes `variant`, which takes gradient steps."""
     if experiment.step(variant) == "train":
-        return recipe
-    config = experiment.variants[variant]
+        return experiment.train
+    recipe = step_recipe(experiment.train, experiment.made[variant])
+    if recipe is None:
+        raise ValueError(f"{variant} takes no gradient steps")
+    return recipe
+
+
+def step_recipe(recipe: TrainConfig, config: VariantConfig) -> TrainConfig | None:
+    """The recipe of a step on a parent; None where it takes no gradient steps.
+
+    Training that goes on from the parent's weights starts at half of the peak learning rate unless told otherwise:
+    they are good already. What the dense model freezes or trains slower is about its start, so variants train
+    everything.
+    """
+    changes: dict[str, float | str]
     if config.prune is not None:
         changes = {
             "epochs": config.prune.epochs,
             "learning_rate": config.prune.learning_rate or recipe.learning_rate / 2,
+        }
+    elif config.finetune is not None:
+        changes = {
+            "epochs": config.finetune.epochs,
+            "learning_rate": config.finetune.learning_rate or recipe.learning_rate / 2,
         }
     elif config.distil is not None:
         changes = {
             "epochs": config.distil.epochs or recipe.epochs,
             "learning_rate": config.distil.learning_rate or recipe.learning_rate,
         }
+        if config.distil.feature_weight:
+            changes["compile"] = "never"  # compiled code does not call the hooks that take the feature maps
     else:
-        raise ValueError(f"{variant} takes no gradient steps")
+        return None
     return recipe.model_copy(update={**changes, "freeze": [], "learning_rate_multipliers": {}})

@@ -39,6 +39,11 @@ class AugmentationConfig(Config):
         "With `mixup` too, each image gets one of the two.",
     )
 
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether every training image is seen as it is, each time."""
+        return not any(self.model_dump().values())
+
 
 class EarlyStoppingConfig(Config):
     """When to stop before the last epoch, judged on the validation split by `monitor`."""

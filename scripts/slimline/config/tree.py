@@ -20,6 +20,7 @@ RESERVED = frozenset(
         "distil",
         "download",
         "export",
+        "finetune",
         "latency",
         "plan",
         "predict",
@@ -31,6 +32,9 @@ RESERVED = frozenset(
         "train",
     }
 )
+# Names of this form belong to the controls that the workflow adds.
+CONTROL_PREFIX = "control-"
+FLOAT_STEPS = tuple(step for step in STEPS if step != "quantize")
 
 
 class Link(NamedTuple):
@@ -79,6 +83,9 @@ def _reserved(links: Mapping[str, Link]) -> Iterator[InitErrorDetails]:
             yield mistake_at((name,), "a variant of this name", "another name: `dense` is the trained model itself")
         elif name in RESERVED:
             yield mistake_at((name,), "a variant of this name", f"another name: `{name}` is a step of the workflow")
+        elif name.startswith(CONTROL_PREFIX):
+            expected = f"another name: those with `{CONTROL_PREFIX}` are of controls that the workflow adds by itself"
+            yield mistake_at((name,), "a variant of this name", expected)
 
 
 def _unknown_parents(links: Mapping[str, Link]) -> Iterator[InitErrorDetails]:
@@ -112,7 +119,7 @@ def _after_quantize(links: Mapping[str, Link]) -> Iterator[InitErrorDetails]:
         parent = links.get(link.parent) if link.parent not in (None, DENSE, name) else None
         if parent is None or parent.step != "quantize":
             continue
-        others = [DENSE, *(other for other, its in links.items() if other != name and its.step in ("prune", "distil"))]
+        others = [DENSE, *(other for other, its in links.items() if other != name and its.step in FLOAT_STEPS)]
         yield mistake_at(
             (name, "from"),
             f"{link.parent!r}, which is quantized already",

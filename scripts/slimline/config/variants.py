@@ -13,8 +13,9 @@ from slimline.config.model import ModelConfig
 from slimline.config.train import Epochs, LearningRate
 
 DENSE = "dense"
-Step = Literal["prune", "distil", "quantize"]
-STEPS: tuple[Step, ...] = ("prune", "distil", "quantize")
+Step = Literal["prune", "distil", "finetune", "quantize"]
+STEPS: tuple[Step, ...] = ("prune", "distil", "finetune", "quantize")
+STUDENT = ("model", "width")
 
 
 class PruneConfig(Config):
@@ -36,9 +37,21 @@ class PruneConfig(Config):
 
 
 class DistilConfig(Config):
-    """A smaller student learns from its parent's logits (Hinton et al., 2015)."""
+    """A smaller student learns from its parent's logits (Hinton et al., 2015): exactly one of `model` and `width`."""
 
-    model: ModelConfig = Field(description="The student.")
+    # Editors learn from the schema that there is exactly one student.
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [{"required": [key], "properties": {key: {"not": {"type": "null"}}}} for key in STUDENT]
+        }
+    )
+
+    model: ModelConfig | None = Field(default=None, description="The student, by name.")
+    width: PositiveFraction | None = Field(
+        default=None,
+        description="The student is the parent's architecture with this share of its channels; what was pruned from "
+        "the parent is there again.",
+    )
     epochs: Epochs | None = Field(default=None, description="Epochs of the student; the recipe's where unset.")
     learning_rate: LearningRate | None = Field(
         default=None, description="Peak learning rate of the student; the recipe's where unset."
@@ -48,6 +61,30 @@ class DistilConfig(Config):
     )
     weight: PositiveFraction = Field(
         default=0.7, description="Weight of the teacher's distribution; the rest goes to the labels."
+    )
+    feature_weight: Annotated[float, Field(ge=0.0, le=10_000.0)] = Field(
+        default=0.0,
+        description="Weight of attention transfer (Zagoruyko and Komodakis, 2017): where both networks have feature "
+        "maps of one size, the student learns where its teacher looks; 0 is off. `compile` is not used then.",
+    )
+    teachers: Literal["parent", "seeds"] = Field(
+        default="parent",
+        description="`parent`: the parent's model of the same seed teaches. `seeds`: those of all seeds together, by "
+        "the mean of their softened distributions.",
+    )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _one_student(cls, raw: Any, validate: ModelWrapValidatorHandler[DistilConfig]) -> DistilConfig:
+        return with_mistakes(lambda: validate(raw), _student_mistakes(raw))
+
+
+class FinetuneConfig(Config):
+    """The parent is trained on, and nothing else about it changes."""
+
+    epochs: Epochs = Field(default=5, description="Epochs of further training.")
+    learning_rate: LearningRate | None = Field(
+        default=None, description="Peak learning rate of the further training; half of the recipe's where unset."
     )
 
 
@@ -64,7 +101,7 @@ class QuantizeConfig(Config):
 
 
 class VariantConfig(Config):
-    """One compression step on one parent: exactly one of `prune`, `distil` and `quantize`."""
+    """One compression step on one parent: exactly one of `prune`, `distil`, `finetune` and `quantize`."""
 
     # Editors learn from the schema that there is exactly one step.
     model_config = ConfigDict(
@@ -74,6 +111,7 @@ class VariantConfig(Config):
     parent: str = Field(alias="from", description="`dense`, or another variant.")
     prune: PruneConfig | None = Field(default=None, description="Remove channels, then fine-tune.")
     distil: DistilConfig | None = Field(default=None, description="Train a smaller student.")
+    finetune: FinetuneConfig | None = Field(default=None, description="Train the parent on.")
     quantize: QuantizeConfig | None = Field(default=None, description="Go to 8-bit integers.")
 
     @model_validator(mode="wrap")
@@ -98,9 +136,23 @@ def _step_mistakes(raw: Any) -> list[InitErrorDetails]:
         got = " and ".join(f"`{step}`" for step in given)
         return [mistake_at((), got, f"{one}; chain variants with `from`")]
     if empty and not given:
-        example = "`distil: {model: {name: convnet}}`" if empty[0] == "distil" else f"`{empty[0]}: {{}}`"
+        example = "`distil: {width: 0.5}`" if empty[0] == "distil" else f"`{empty[0]}: {{}}`"
         return [mistake_at((empty[0],), "nothing", f"settings; the least is {example}")]
     misspelt = set(raw) - {"from", *STEPS}
     if not given and not misspelt:
         return [mistake_at((), "no step", one)]
     return []
+
+
+def _student_mistakes(raw: Any) -> list[InitErrorDetails]:
+    """Whether a distillation, as it stands in the config, has exactly one student."""
+    if not isinstance(raw, Mapping):
+        return []
+    given = [key for key in STUDENT if raw.get(key) is not None]
+    misspelt = set(raw) - set(DistilConfig.model_fields)
+    if len(given) == 1 or (misspelt and not given):
+        return []
+    got = "both" if given else "neither"
+    return [
+        mistake_at((), got, "exactly one of `model` and `width`: the student by name, or the parent's model narrower")
+    ]

@@ -18,10 +18,12 @@ def with_digests(experiment: ExperimentConfig) -> ExperimentConfig:
     """
     variants = dict(experiment.variants)
     for name, variant in variants.items():
-        if variant.distil is not None:
+        if variant.distil is not None and variant.distil.model is not None:
             model = _with_digest(variant.distil.model, f"variants.{name}.distil.model")
             variants[name] = variant.model_copy(update={"distil": variant.distil.model_copy(update={"model": model})})
-    return experiment.model_copy(update={"model": _with_digest(experiment.model, "model"), "variants": variants})
+    changed = {"model": _with_digest(experiment.model, "model"), "variants": variants}
+    kept = {name: getattr(experiment, name) for name in ExperimentConfig.model_fields}
+    return ExperimentConfig.model_validate(kept | changed)  # a copy would keep what was worked out of the old ones
 
 
 def _with_digest(model: ModelConfig, where: str) -> ModelConfig:

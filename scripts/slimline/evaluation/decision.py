@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from slimline.config.variants import DENSE
 from slimline.evaluation import wording
 from slimline.evaluation.artifact_status import OK, SLOWER, TIMING_ERROR, may_ship
 from slimline.evaluation.records import FailedVariant, GateCheck, Row, VariantRecord, Verdict
@@ -44,9 +45,11 @@ def decide(findings: Findings) -> Verdict:
 
     Speed is the latency ratio to dense, which was timed in the same minutes. Two ratios within the error of such a
     timing are equal; then the more accurate variant wins. Never recommended is a variant that is neither faster nor
-    smaller than dense, one that is slower than what it was made of, and one whose proof found a problem.
+    smaller than dense, one that is slower than what it was made of, and one whose proof found a problem. Controls that
+    the workflow added are there to be compared with, and no candidates.
     """
-    dense, *compressed = findings.variants
+    dense, *others = findings.variants
+    compressed = [variant for variant in others if not variant.is_control]
     passed = [variant for variant in compressed if variant.status == "pass" and may_ship(variant)]
     useful = [variant for variant in passed if _is_faster(variant) or _is_smaller(variant)]
     if dense.artifact_status != OK:
@@ -59,6 +62,7 @@ def decide(findings: Findings) -> Verdict:
     else:
         recommended, headline = dense.variant, _ship_dense(findings, passed)
     reasons = [_reason(variant, recommended, findings.confidence) for variant in compressed]
+    reasons += [_control(variant, compressed) for variant in others if variant.is_control]
     reasons += [_failure(variant) for variant in findings.failed]
     return Verdict(
         recommended=recommended,
@@ -85,10 +89,14 @@ def _is_smaller(variant: VariantRecord) -> bool:
 
 def _against_dense(variant: VariantRecord) -> str:
     """Such as "against dense 0.28 points less accurate, 3.2x faster, 4.0x smaller"."""
-    delta = round(variant.accuracy_delta or 0.0, 4)
-    accuracy = f"{wording.points(abs(delta))} points {'less' if delta < 0 else 'more'} accurate"
-    figures = [accuracy if delta else "as accurate", *_speed_and_size(variant)]
+    figures = [_more_accurate(variant.accuracy_delta or 0.0), *_speed_and_size(variant)]
     return f"against dense {', '.join(figures)}"
+
+
+def _more_accurate(delta: float) -> str:
+    """A difference of accuracies in words, such as "0.28 points less accurate"."""
+    delta = round(delta, 4)
+    return f"{wording.points(abs(delta))} points {'less' if delta < 0 else 'more'} accurate" if delta else "as accurate"
 
 
 def _speed_and_size(variant: VariantRecord) -> tuple[str, str]:
@@ -102,7 +110,8 @@ def _ship(variant: VariantRecord) -> str:
 
 
 def _ship_dense(findings: Findings, passed: list[VariantRecord]) -> str:
-    dense, *compressed = findings.variants
+    dense, *others = findings.variants
+    compressed = [variant for variant in others if not variant.is_control]
     if not compressed and not findings.failed:
         return f"Ship dense: {wording.percent(dense.accuracy_mean)} accurate; no compressed variant was asked for."
     if passed:
@@ -140,6 +149,7 @@ def _reason(variant: VariantRecord, recommended: str | None, confidence: float) 
         return f"{variant.variant} failed its proof, so it cannot be recommended: {found}."
     words = {"pass": "passes", "fail": "fails", "inconclusive": "is inconclusive"}[variant.status]
     checks = "; ".join(_check_words(check, variant, confidence) for check in variant.gate)
+    checks += _against_control(variant, confidence)
     chosen = ""
     if variant.variant == recommended and _is_faster(variant):
         chosen = " It is the fastest that passed, or as fast as can be told and more accurate."
@@ -162,12 +172,35 @@ def _failure(variant: FailedVariant) -> str:
     return f"{variant.variant} {variant.artifact_status} (seed{'s' * (len(variant.failed_seeds) > 1)} {seeds})."
 
 
+def _against_control(variant: VariantRecord, confidence: float) -> str:
+    """What it makes of its further training, beside dense with the same; nothing without a control, or if told."""
+    delta, low, high = (
+        variant.accuracy_delta_control,
+        variant.accuracy_delta_control_ci_low,
+        variant.accuracy_delta_control_ci_high,
+    )
+    told = any(check.reference == variant.control for check in variant.gate)
+    if told or delta is None or low is None or high is None:
+        return ""
+    interval = f"{confidence * 100:g} % CI {wording.signed_points(low)} to {wording.signed_points(high)}"
+    return f"; against dense trained for as many steps ({variant.control}) {_more_accurate(delta)} ({interval})"
+
+
+def _control(control: VariantRecord, candidates: list[VariantRecord]) -> str:
+    names = ", ".join(variant.variant for variant in candidates if variant.control == control.variant)
+    return (
+        f"{control.variant} is dense trained on for as many steps as {names} after it: a reference and no candidate; "
+        f"against dense {_more_accurate(control.accuracy_delta or 0.0)}."
+    )
+
+
 def _check_words(check: GateCheck, variant: VariantRecord, confidence: float) -> str:
     if check.criterion != "accuracy_drop" or check.ci_low is None or check.ci_high is None:
         sign = "over" if check.status == "fail" else "within"
         return f"{CRITERION_WORDS[check.criterion]} ratio {check.value:.3g}, {sign} the limit {check.limit:g}"
+    against = f"against dense trained for as many steps ({check.reference}) " if check.reference != DENSE else ""
     text = (
-        f"accuracy drop {wording.points(check.value)} points ({confidence * 100:g} % CI "
+        f"accuracy drop {against}{wording.points(check.value)} points ({confidence * 100:g} % CI "
         f"{wording.points(check.ci_low)} to {wording.points(check.ci_high)}, limit {wording.points(check.limit)})"
     )
     return f"{text}, {_what_would_settle(check, variant)}" if check.status == "inconclusive" else text
@@ -192,9 +225,10 @@ def _remarks(findings: Findings) -> list[str]:
 
 def _remarks_on(variant: VariantRecord) -> list[str]:
     remarks = []
-    limits = [check.limit for check in variant.gate if check.criterion == "accuracy_drop"]
-    worst = variant.accuracy_delta_min
-    if variant.status == "pass" and worst is not None and exceeds(-worst, limits[0]):
+    drops = [check for check in variant.gate if check.criterion == "accuracy_drop"]
+    to_dense = all(check.reference == DENSE for check in drops)
+    worst = variant.accuracy_delta_min if to_dense else variant.accuracy_delta_control_min
+    if variant.status == "pass" and worst is not None and exceeds(-worst, drops[0].limit):
         remarks.append(
             f"{variant.variant} passes on the mean of {variant.n_seeds} seeds, but its worst seed loses "
             f"{wording.points(-worst)} points: choose the seed to ship with care."
@@ -239,5 +273,5 @@ def _not_tested(findings: Findings) -> list[str]:
         f"{dense.n_seeds} seeds as they are."
     )
     level = f"Several variants at once: each interval holds at {findings.confidence * 100:g} % by itself."
-    several = [level] if len(findings.variants) > 2 else []
+    several = [level] if sum(variant.status != "reference" for variant in findings.variants) > 1 else []
     return [*NOT_TESTED, f"Other hardware, threads, batches and runtimes than {conditions}.", training, *several]

@@ -7,16 +7,20 @@ only where the whole interval is within the limit.
 from __future__ import annotations
 
 from slimline.config.evaluation import GateConfig
+from slimline.config.variants import DENSE
 from slimline.evaluation.records import CheckStatus, Criterion, GateCheck
 from slimline.evaluation.statistics import Estimate, exceeds
 
 
-def check_accuracy(drop: Estimate, limit: float, *, items_needed: int | None, seeds_needed: int | None) -> GateCheck:
+def check_accuracy(
+    drop: Estimate, limit: float, reference: str, *, items_needed: int | None, seeds_needed: int | None
+) -> GateCheck:
     """Pass if the upper bound of the loss is within the limit, fail if the loss itself is not, else inconclusive.
 
     Args:
-        drop: accuracy of dense minus that of the variant, with its interval.
+        drop: accuracy of the reference minus that of the variant, with its interval.
         limit: largest loss allowed.
+        reference: what it is measured against.
         items_needed: what would settle an inconclusive check, from `statistics.items_needed`.
         seeds_needed: likewise.
     """
@@ -28,6 +32,7 @@ def check_accuracy(drop: Estimate, limit: float, *, items_needed: int | None, se
     undecided = status == "inconclusive"
     return GateCheck(
         criterion="accuracy_drop",
+        reference=reference,
         limit=limit,
         value=drop.value,
         ci_low=drop.low,
@@ -42,6 +47,7 @@ def check_ratio(criterion: Criterion, value: float, limit: float) -> GateCheck:
     """Pass or fail: a ratio to dense against its limit."""
     return GateCheck(
         criterion=criterion,
+        reference=DENSE,
         limit=limit,
         value=value,
         ci_low=None,

@@ -11,7 +11,7 @@ from slimline.evaluation.record_base import Record, described, read_record
 Status = Literal["reference", "pass", "fail", "inconclusive"]
 CheckStatus = Literal["pass", "fail", "inconclusive"]
 Criterion = Literal["accuracy_drop", "latency_ratio", "size_ratio"]
-Step = Literal["train", "prune", "distil", "quantize"]
+Step = Literal["train", "prune", "distil", "finetune", "quantize"]
 
 
 class Row(Record):
@@ -95,6 +95,16 @@ class Row(Record):
     artifact_status: str = described(
         "`ok`, `slower than its own fp32`, or `failed: ` and the reason. Only what is `ok` is ever recommended."
     )
+    control: str | None = described(
+        "Equal-budget control: dense trained on for as many steps as the variant; empty where there is none."
+    )
+    accuracy_delta_control: float | None = described(
+        "Accuracy minus that of the control of the same seed; empty where there is none.",
+        "share",
+        label="Accuracy against the control",
+        higher_is_better=True,
+        ci="percentile bootstrap over test images, paired",
+    )
 
 
 class FailedRow(Record):
@@ -112,9 +122,10 @@ class GateCheck(Record):
     """One declared threshold and how a variant stands to it."""
 
     criterion: Criterion = described("What is compared with the limit.")
+    reference: str = described("Variant that it is measured against: `dense`, or the equal-budget control.")
     limit: float = described("Largest value allowed, from the config.", "as `value`")
     value: float = described(
-        "Value of the variant: a loss of accuracy (share) or a ratio to `dense`.", "share or ratio"
+        "Value of the variant: a loss of accuracy (share) or a ratio to the reference.", "share or ratio"
     )
     ci_low: float | None = described("Lower bound of the value's interval; null for ratios.", "share")
     ci_high: float | None = described("Upper bound of the value's interval; null for ratios.", "share")
@@ -148,6 +159,14 @@ class VariantRecord(Record):
     accuracy_delta_ci_high: float | None = described("Upper bound of the paired interval.", "share")
     accuracy_delta_min: float | None = described("Difference to `dense` in the seed where it is worst.", "share")
     accuracy_delta_max: float | None = described("Difference to `dense` in the seed where it is best.", "share")
+    control: str | None = described(
+        "Equal-budget control: dense trained on for as many steps as the variant; null where there is none."
+    )
+    accuracy_delta_control: float | None = described("Mean accuracy minus that of the control.", "share")
+    accuracy_delta_control_ci_low: float | None = described("Lower bound of the paired interval.", "share")
+    accuracy_delta_control_ci_high: float | None = described("Upper bound of the paired interval.", "share")
+    accuracy_delta_control_min: float | None = described("Difference to the control in the worst seed.", "share")
+    accuracy_delta_control_max: float | None = described("Difference to the control in the best seed.", "share")
     parameters: int = described("Parameters.", "count")
     size_bytes: int = described("Size of `model.onnx`.", "bytes")
     size_ratio: float = described("Median over seeds of the size ratio to `dense` of the same seed.", "ratio")
@@ -166,11 +185,16 @@ class VariantRecord(Record):
         "`ok` and not slower than its parent is ever recommended."
     )
     problems: list[Problem] = described("What the proofs of its files found, over all seeds; empty where all is well.")
-    gate: list[GateCheck] = described("The declared thresholds; empty for `dense`.")
+    gate: list[GateCheck] = described("The declared thresholds; empty for `dense` and its controls.")
     status: Status = described(
-        "`fail` if a check fails or the artifact did, else `inconclusive` if a check is, else `pass`; `dense`: "
-        "`reference`."
+        "`fail` if a check fails or the artifact did, else `inconclusive` if a check is, else `pass`; `dense` "
+        "and its controls: `reference`."
     )
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it is there to be compared with, and no candidate."""
+        return self.status == "reference" and self.parent is not None
 
 
 class FailedVariant(Record):

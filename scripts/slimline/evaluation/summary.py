@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median, median_high, stdev
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from slimline.config.evaluation import EvaluationConfig, GateConfig
+from slimline.config.evaluation import GateConfig
 from slimline.config.experiment import ExperimentConfig
 from slimline.config.variants import DENSE
 from slimline.evaluation import statistics
@@ -62,6 +63,21 @@ class Measured:
     proof: Proof
 
 
+@dataclass(frozen=True)
+class Difference:
+    """A variant's accuracy minus that of a reference.
+
+    Attributes:
+        reference: what it is compared with.
+        mean: over all seeds, with its interval.
+        of_seeds: seed by seed.
+    """
+
+    reference: str
+    mean: Estimate
+    of_seeds: list[float]
+
+
 @dataclass(frozen=True, eq=False)
 class Study:
     """An experiment and what was measured in it.
@@ -83,6 +99,15 @@ class Study:
         pairs = [(variant, seed) for seed in self.experiment.train.seeds]
         return [self.failures[pair] for pair in pairs if pair in self.failures]
 
+    def control_of(self, variant: str) -> str | None:
+        """The equal-budget control of a variant, where there is one and all of its seeds were measured."""
+        control = self.experiment.control_of(variant)
+        return None if control is None or self.failures_of(control) else control
+
+    def accuracy(self, variant: str, seed: int) -> float:
+        """Share of the test images that one model classifies as labelled."""
+        return float(np.mean(self.measured[variant, seed].predicted == self.labels))
+
     def seeds_of(self, variant: str) -> list[Measured]:
         """The models of a variant in the order of the config's seeds."""
         return [self.measured[variant, seed] for seed in self.experiment.train.seeds]
@@ -97,7 +122,7 @@ class Study:
 
 
 def summarise_variant(study: Study, variant: str) -> VariantRecord:
-    """A variant over all its seeds, with its interval against dense and the gate."""
+    """A variant over all its seeds, with its intervals against dense and against its control, and the gate."""
     evaluation, models = study.experiment.evaluation, study.seeds_of(variant)
     correct = study.correct(variant)
     accuracies = correct.mean(axis=1).tolist()
@@ -106,9 +131,10 @@ def summarise_variant(study: Study, variant: str) -> VariantRecord:
     latency_ratio_parent = _ratio_to_parent(models)
     step, problems = study.experiment.step(variant), _problems(models)
     size_ratio = median(_size_ratios(study, variant))
-    delta, deltas = _against_dense(study, variant, evaluation)
-    checks = _check(study, variant, delta, latency_ratio, size_ratio) if delta is not None else []
-    status: Status = overall_status(checks) if delta is not None else "reference"
+    delta = None if variant == DENSE else _difference(study, variant, DENSE)
+    control = study.control_of(variant)
+    to_control = None if control is None else _difference(study, variant, control)
+    checks, status = _standing(study, variant, delta, to_control, latency_ratio, size_ratio)
     if problems:
         status = "fail"
     return VariantRecord(
@@ -123,11 +149,9 @@ def summarise_variant(study: Study, variant: str) -> VariantRecord:
         accuracy_min=min(accuracies),
         accuracy_max=max(accuracies),
         accuracy_seed_sd=stdev(accuracies) if len(accuracies) > 1 else None,
-        accuracy_delta=delta.value if delta is not None else None,
-        accuracy_delta_ci_low=delta.low if delta is not None else None,
-        accuracy_delta_ci_high=delta.high if delta is not None else None,
-        accuracy_delta_min=min(deltas, default=None),
-        accuracy_delta_max=max(deltas, default=None),
+        **_figures("accuracy_delta", delta),
+        control=control,
+        **_figures("accuracy_delta_control", to_control),
         parameters=_middle(models, lambda model: model.export.parameters),
         size_bytes=_middle(models, lambda model: model.export.size_bytes),
         size_ratio=size_ratio,
@@ -175,28 +199,54 @@ def _size_ratios(study: Study, variant: str) -> list[float]:
     return [model.export.size_bytes / dense.export.size_bytes for model, dense in pairs]
 
 
-def _against_dense(study: Study, variant: str, evaluation: EvaluationConfig) -> tuple[Estimate | None, list[float]]:
-    """Accuracy minus that of dense: over all seeds with its interval, and seed by seed. Nothing for dense itself."""
-    if variant == DENSE:
-        return None, []
-    correct, reference = study.correct(variant), study.correct(DENSE)
-    delta = statistics.paired_difference(
-        correct, reference, evaluation.confidence, evaluation.bootstrap_resamples, evaluation.bootstrap_seed
+def _difference(study: Study, variant: str, reference: str) -> Difference:
+    """Seed s of the variant against seed s of the reference."""
+    correct, of_reference = study.correct(variant), study.correct(reference)
+    evaluation = study.experiment.evaluation
+    mean = statistics.paired_difference(
+        correct, of_reference, evaluation.confidence, evaluation.bootstrap_resamples, evaluation.bootstrap_seed
     )
-    return delta, (correct.mean(axis=1) - reference.mean(axis=1)).tolist()
+    return Difference(reference, mean, (correct.mean(axis=1) - of_reference.mean(axis=1)).tolist())
 
 
-def _check(study: Study, variant: str, delta: Estimate, latency_ratio: float, size_ratio: float) -> list[GateCheck]:
-    """A variant's standing at each declared threshold."""
+def _figures(name: str, difference: Difference | None) -> dict[str, Any]:
+    """The fields of a record that begin with `name`."""
+    if difference is None:
+        return dict.fromkeys((name, *(f"{name}_{part}" for part in ("ci_low", "ci_high", "min", "max"))))
+    mean, of_seeds = difference.mean, difference.of_seeds
+    return {
+        name: mean.value,
+        f"{name}_ci_low": mean.low,
+        f"{name}_ci_high": mean.high,
+        f"{name}_min": min(of_seeds),
+        f"{name}_max": max(of_seeds),
+    }
+
+
+def _standing(
+    study: Study,
+    variant: str,
+    delta: Difference | None,
+    to_control: Difference | None,
+    latency_ratio: float,
+    size_ratio: float,
+) -> tuple[list[GateCheck], Status]:
+    """A variant's standing at each declared threshold, and over all; dense and its controls are no candidates."""
+    if delta is None or variant in study.experiment.controls.added:
+        return [], "reference"
     gate: GateConfig = study.experiment.gate
-    drop = delta.negated()
+    judged = to_control if gate.reference == "control" and to_control is not None else delta
+    drop, reference = judged.mean.negated(), judged.reference
+    correct, of_reference = study.correct(variant), study.correct(reference)
     accuracy = check_accuracy(
         drop,
         gate.accuracy_drop,
+        reference,
         items_needed=statistics.items_needed(drop, gate.accuracy_drop, len(study.labels)),
-        seeds_needed=statistics.seeds_needed(study.correct(variant), study.correct(DENSE), drop, gate.accuracy_drop),
+        seeds_needed=statistics.seeds_needed(correct, of_reference, drop, gate.accuracy_drop),
     )
-    return [accuracy, *check_ratios(gate, latency_ratio=latency_ratio, size_ratio=size_ratio)]
+    checks = [accuracy, *check_ratios(gate, latency_ratio=latency_ratio, size_ratio=size_ratio)]
+    return checks, overall_status(checks)
 
 
 def summarise_failed(study: Study, variant: str) -> FailedVariant:
@@ -229,10 +279,11 @@ def make_row(study: Study, variant: str, seed: int, status: Status) -> Row:
     """One line of `metrics.csv`: one model of a variant whose standing at the gate is `status`."""
     model = study.measured[variant, seed]
     dense = study.measured[DENSE, seed]
-    accuracy = float(np.mean(model.predicted == study.labels))
+    accuracy = study.accuracy(variant, seed)
     low, high = statistics.wilson_interval(accuracy, len(study.labels), study.experiment.evaluation.confidence)
     is_dense = variant == DENSE
     ratio_parent = model.latency.ratio_parent_p50
+    control = study.control_of(variant)
     return Row(
         experiment=study.experiment.experiment,
         variant=variant,
@@ -254,7 +305,7 @@ def make_row(study: Study, variant: str, seed: int, status: Status) -> Row:
         latency_ratio=model.latency.ratio_p50,
         size_ratio=model.export.size_bytes / dense.export.size_bytes,
         status=status,
-        accuracy_delta=None if is_dense else accuracy - float(np.mean(dense.predicted == study.labels)),
+        accuracy_delta=None if is_dense else accuracy - study.accuracy(DENSE, seed),
         prediction_flips=None if is_dense else statistics.flips_share(model.predicted, dense.predicted),
         tied_share=statistics.tied_share(model.predicted),
         onnx_argmax_agreement=model.export.parity.argmax_agreement,
@@ -267,4 +318,6 @@ def make_row(study: Study, variant: str, seed: int, status: Status) -> Row:
         integer_operators=model.proof.integer_operators,
         fused_operators=model.proof.fused_operators,
         artifact_status=artifact_status(model.proof.problems, study.experiment.step(variant), ratio_parent),
+        control=control,
+        accuracy_delta_control=None if control is None else accuracy - study.accuracy(control, seed),
     )

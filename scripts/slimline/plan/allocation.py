@@ -44,7 +44,7 @@ def choose(footprint: Footprint, recipe: TrainConfig, n_samples: int, cluster: C
     Takes the fewest nodes that hold the ranks, and the largest micro-batch that fits the memory.
 
     Args:
-        footprint: of the model, teacher included.
+        footprint: of the model, its teachers included.
         recipe: batch size, optimizer, epochs and ranks.
         n_samples: training images in an epoch.
         cluster: what a job may ask for.
@@ -150,13 +150,23 @@ def _memory_mb(footprint: Footprint, recipe: TrainConfig, micro_batch: int, part
     copies = 2 + OPTIMIZER_COPIES[recipe.optimizer] + (recipe.ema_decay is not None) + (recipe.keep == "best")
     states = footprint.weight_bytes * copies / parts
     activations = footprint.activation_bytes_per_image * micro_batch * ACTIVATION_FACTOR
+    teachers = footprint.teachers
+    if teachers is not None:
+        states += teachers.weight_bytes + teachers.cache_bytes
+        activations += teachers.activation_bytes_per_image * micro_batch
     needed_mb = PROCESS_MB + MEMORY_MARGIN * (states + activations) / 2**20
     return math.ceil(needed_mb / 100) * 100
 
 
 def _hours(footprint: Footprint, recipe: TrainConfig, n_samples: int, cluster: ClusterConfig) -> float:
-    """An upper bound of the training time: forward and backward cost three forward passes of 2 FLOPs per MAC."""
+    """An upper bound of the training time: forward and backward cost three forward passes of 2 FLOPs per MAC.
+
+    Teachers go forward only, once for each image where their answers are kept.
+    """
     flops = 3 * 2 * footprint.macs * n_samples * recipe.epochs
+    if footprint.teachers is not None:
+        passes = 1 if footprint.teachers.cache_bytes else recipe.epochs
+        flops += 2 * footprint.teachers.macs * n_samples * passes
     speed = GPU_FLOPS if cluster.gpus_per_node else CPU_CORE_FLOPS * cluster.cpus_per_task
     return flops / (speed * recipe.ranks) / 3600
 

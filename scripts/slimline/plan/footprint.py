@@ -12,7 +12,25 @@ from slimline.models.artifact import build
 from slimline.models.attention import attention_heads
 from slimline.models.count import count_macs, count_parameters
 
+ALIVE_OUTPUTS = 3
 TRACE_IMAGES = 2  # batch normalisation wants more than one
+
+
+@dataclass(frozen=True)
+class Teachers:
+    """Sizes of the models that teach a student, all together.
+
+    Args:
+        weight_bytes: parameters and buffers; no rank shares them with another.
+        cache_bytes: their answers to all training images, where these are kept; 0 where they are asked each time.
+        activation_bytes_per_image: what is alive at once in the forward pass of one of them, for one image.
+        macs: of one forward pass of one image through all of them.
+    """
+
+    weight_bytes: int
+    cache_bytes: int
+    activation_bytes_per_image: int
+    macs: int
 
 
 @dataclass(frozen=True)
@@ -25,6 +43,7 @@ class Footprint:
         weight_bytes: parameters and buffers.
         activation_bytes_per_image: what autograd keeps between forward and backward for one image.
         heads: most ranks that can share its attention evenly; 0 for a model without attention.
+        teachers: what the models that teach it need beside it, on every rank.
     """
 
     parameters: int
@@ -32,6 +51,7 @@ class Footprint:
     weight_bytes: int
     activation_bytes_per_image: int
     heads: int = 0
+    teachers: Teachers | None = None
 
 
 def footprint(architecture: Architecture) -> Footprint:
@@ -57,6 +77,34 @@ def footprint(architecture: Architecture) -> Footprint:
         weight_bytes=sum(_bytes(tensor) for tensor in nn.Module.state_dict(model).values()),
         activation_bytes_per_image=sum(saved.values()) // TRACE_IMAGES,
         heads=attention_heads(model),
+    )
+
+
+def teachers_footprint(architecture: Architecture, number: int, cache_bytes: int) -> Teachers:
+    """What `number` teachers of one architecture need, all of them loaded at once.
+
+    Without gradients a layer's input and output are alive, and what a connection around it carries: three times the
+    largest output.
+    """
+    with torch.random.fork_rng(devices=[]):
+        model = build(architecture).eval()
+    largest = 0
+
+    def note(module: nn.Module, inputs: object, output: object) -> None:
+        nonlocal largest
+        if isinstance(output, Tensor):
+            largest = max(largest, _bytes(output))
+
+    hooks = [module.register_forward_hook(note) for module in model.modules()]
+    with torch.no_grad():
+        model(torch.zeros(1, *architecture.image_shape))
+    for hook in hooks:
+        hook.remove()
+    return Teachers(
+        weight_bytes=number * sum(_bytes(tensor) for tensor in model.state_dict().values()),
+        cache_bytes=cache_bytes,
+        activation_bytes_per_image=ALIVE_OUTPUTS * largest,
+        macs=number * count_macs(model, architecture.image_shape),
     )
 
 

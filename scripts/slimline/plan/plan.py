@@ -2,24 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
 
 from slimline.config.cluster import ClusterConfig
 from slimline.config.model import ModelConfig
+from slimline.config.students import can_be_remembered
 from slimline.config.train import TrainConfig
-from slimline.data.prepared import PreparedDataset
+from slimline.config.variants import DistilConfig
+from slimline.data.prepared import PreparedDataset, Stats
 from slimline.files import write_json
+from slimline.models.architecture import Architecture
+from slimline.models.artifact import build
+from slimline.models.feature_maps import common_sizes, last_layers
 from slimline.models.registry import architecture_for
 from slimline.plan.allocation import choose
-from slimline.plan.footprint import footprint
+from slimline.plan.footprint import Teachers, footprint, teachers_footprint
 
 FORMAT = 1
+
+
+class TeacherPlan(BaseModel):
+    """Who teaches a student.
+
+    Attributes:
+        model: the teachers' model; of a pruned one what it was before, an upper bound.
+        number: how many of them there are.
+        distil: the settings of the distillation.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: ModelConfig
+    number: int
+    distil: DistilConfig
 
 
 def plan_variant(
     variant: str,
     step: str,
     model: ModelConfig,
+    teacher: TeacherPlan | None,
     recipe: TrainConfig,
     cluster: ClusterConfig,
     prepared: Path,
@@ -29,15 +54,22 @@ def plan_variant(
 
     Args:
         variant: its name.
-        step: `train`, `prune` or `distil`.
+        step: `train`, or the step on a parent.
         model: what is trained; for pruning the parent's model, an upper bound of what is left of it.
+        teacher: who teaches it; None where nobody does.
         recipe: epochs, batch size, ranks.
         cluster: what a job may ask for.
         prepared: folder of the prepared data, for image size and number of samples.
         output: `plan.json` of the variant.
+
+    Raises:
+        SlimlineError: no layout holds the job, or student and teacher have no feature maps to compare.
     """
     data = PreparedDataset.open(prepared)
-    size = footprint(architecture_for(model, data.stats))
+    architecture = architecture_for(model, data.stats)
+    size = footprint(architecture)
+    if teacher is not None:
+        size = replace(size, teachers=_teachers(variant, architecture, teacher, recipe, data.stats))
     write_json(
         output,
         {
@@ -47,6 +79,7 @@ def plan_variant(
             **choose(size, recipe, data.stats.n_train, cluster),
             "parameters": size.parameters,
             "macs": size.macs,
+            "teachers": asdict(size.teachers) if size.teachers else None,
             "basis": {
                 "weight_bytes": size.weight_bytes,
                 "activation_bytes_per_image": size.activation_bytes_per_image,
@@ -56,3 +89,13 @@ def plan_variant(
             },
         },
     )
+
+
+def _teachers(variant: str, student: Architecture, teacher: TeacherPlan, recipe: TrainConfig, stats: Stats) -> Teachers:
+    architecture = architecture_for(teacher.model, stats)
+    if teacher.distil.feature_weight:  # said before anything is queued
+        own, theirs = (last_layers(build(model), stats.image_shape) for model in (student, architecture))
+        common_sizes(own, theirs, f"variant {variant}")
+    once = can_be_remembered(teacher.distil, recipe.augmentation, stats.n_train, stats.num_classes)
+    cache_bytes = stats.n_train * stats.num_classes * 4 if once else 0
+    return teachers_footprint(architecture, teacher.number, cache_bytes)

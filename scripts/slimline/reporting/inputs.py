@@ -96,8 +96,8 @@ class Evidence:
 
     @property
     def compressed(self) -> list[VariantRecord]:
-        """All measured variants but the reference, in the order of the config."""
-        return self.metrics.variants[1:]
+        """The measured candidates: all variants but dense and its controls, in the order of the config."""
+        return [record for record in self.metrics.variants if record.status != "reference"]
 
     def variant(self, name: str) -> VariantRecord:
         """The record of a variant by its name."""

@@ -46,7 +46,7 @@ def evaluate(
         for batch in batches:
             with precision.autocast():
                 logits = model(batch.images).float()
-            loss = plain_loss(logits, batch.targets, batch.images).double()
+            loss = plain_loss(logits, batch).double()
             sums += torch.stack([loss, (logits.argmax(1) == batch.targets).sum()])
             between()
     loss_sum, correct = world.sum(sums).tolist()

@@ -117,7 +117,7 @@ class Trainer:
         order = epoch_order(self.train_rows, self.spec.seed, epoch)
         self.step_seeds = step_seeds(self.spec.seed, epoch, self.steps_per_epoch, self.world.rank, self.world.size)
         batches = self.feed.training(epoch, self._parts(epoch, order))
-        with contextlib.closing(batches):
+        with contextlib.closing(batches), self.loss_sum.watching(self.model):
             for step in range(self.progress.step, self.steps_per_epoch):
                 started_s, waited_s = time.perf_counter(), self.feed.waited_s
                 n_images = len(share(order, self.steps_per_epoch, step))
@@ -151,7 +151,7 @@ class Trainer:
             with gradient_sync(self.parallel, last=part == accumulation - 1):
                 with self.precision.autocast():
                     logits = self.parallel(batch.images).float()
-                loss = self.loss_sum(logits, batch.targets, batch.images)
+                loss = self.loss_sum(logits, batch)
                 # Ranks' gradients are averaged: scaled so, they add up to the mean over the global batch.
                 self.precision.backward(loss * (self.world.size / n_images))
             step_loss += loss.detach()

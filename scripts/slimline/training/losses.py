@@ -2,44 +2,68 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-# (logits [n, k], targets: labels [n] or shares of the classes [n, k], images [n, c, h, w]) -> loss summed over n images
-LossSum = Callable[[Tensor, Tensor, Tensor], Tensor]
+from slimline.training.feed import Batch
+
+# A batch of n images -> logarithms of the probabilities that a teacher gives, softened, [n, k]
+Teaching = Callable[[Batch], Tensor]
+
+
+class LossSum(ABC):
+    """The loss of a training: from what the model makes of a batch to one number, summed over its images."""
+
+    @abstractmethod
+    def __call__(self, logits: Tensor, batch: Batch) -> Tensor:
+        """The sum over the batch, a scalar.
+
+        Args:
+            logits: of the model, float [n, k].
+            batch: the n images, their targets and rows.
+        """
+
+    def watching(self, model: nn.Module) -> AbstractContextManager[None]:
+        """While this is open, the loss sees what else it needs of the forward passes of `model`: here nothing."""
+        return nullcontext()
+
+
+class _CrossEntropy(LossSum):
+    def __init__(self, label_smoothing: float) -> None:
+        self.label_smoothing = label_smoothing
+
+    def __call__(self, logits: Tensor, batch: Batch) -> Tensor:
+        """See `LossSum`."""
+        return functional.cross_entropy(logits, batch.targets, label_smoothing=self.label_smoothing, reduction="sum")
 
 
 def cross_entropy(label_smoothing: float) -> LossSum:
     """Cross-entropy with label smoothing (Szegedy et al., 2016)."""
-
-    def loss_sum(logits: Tensor, targets: Tensor, images: Tensor) -> Tensor:
-        del images
-        return functional.cross_entropy(logits, targets, label_smoothing=label_smoothing, reduction="sum")
-
-    return loss_sum
+    return _CrossEntropy(label_smoothing)
 
 
-def distillation(teacher: nn.Module, temperature: float, weight: float) -> LossSum:
+class Distillation(LossSum):
     """Knowledge distillation (Hinton, Vinyals and Dean, 2015).
 
-    weight * T^2 * KL(softmax(teacher / T) || softmax(student / T)) + (1 - weight) * cross-entropy; T^2 keeps
-    the gradients of the two terms in proportion when the temperature changes.
+    weight * T^2 * KL(teacher || softmax(student / T)) + (1 - weight) * cross-entropy; T^2 keeps the gradients of the
+    two terms in proportion when the temperature changes.
 
     Args:
-        teacher: model in evaluation mode; it sees the same augmented images as the student.
+        teaching: the teacher's softened distribution of a batch.
         temperature: T.
         weight: share of the teacher's term, 0 to 1.
     """
 
-    def loss_sum(logits: Tensor, targets: Tensor, images: Tensor) -> Tensor:
-        with torch.no_grad():
-            taught = functional.log_softmax(teacher(images).float() / temperature, dim=1)
-        softened = functional.log_softmax(logits / temperature, dim=1)
-        soft = functional.kl_div(softened, taught, reduction="sum", log_target=True) * temperature**2
-        hard = functional.cross_entropy(logits, targets, reduction="sum")
-        return weight * soft + (1 - weight) * hard
+    def __init__(self, teaching: Teaching, temperature: float, weight: float) -> None:
+        self.teaching, self.temperature, self.weight = teaching, temperature, weight
 
-    return loss_sum
+    def __call__(self, logits: Tensor, batch: Batch) -> Tensor:
+        """See `LossSum`."""
+        softened = functional.log_softmax(logits / self.temperature, dim=1)
+        soft = functional.kl_div(softened, self.teaching(batch), reduction="sum", log_target=True)
+        hard = functional.cross_entropy(logits, batch.targets, reduction="sum")
+        return self.weight * self.temperature**2 * soft + (1 - self.weight) * hard

@@ -8,7 +8,7 @@ from typing import Any
 
 from slimline.config.model import ModelConfig
 from slimline.config.train import TrainConfig
-from slimline.config.variants import DistilConfig, PruneConfig
+from slimline.config.variants import DistilConfig, FinetuneConfig, PruneConfig
 from slimline.files import read_json, sha256_json, write_json
 
 FORMAT = 1
@@ -114,9 +114,10 @@ class TrainingSpec:
         allocation: ranks, threads, device and precision.
         inputs: SHA-256 by path of every file the result depends on.
         code: digest of the library files the result depends on.
-        model: the model to train from scratch (dense training).
-        parent: folder of the parent's artifact (pruning and distillation).
-        step: settings of the pruning or distillation.
+        model: the model to train from scratch (dense training and students).
+        parent: folder of the parent's artifact (pruning, distillation and further training).
+        step: settings of what is done to the parent.
+        teachers: folders of the artifacts that teach a student together; its parent alone where there are none.
     """
 
     experiment: str
@@ -130,7 +131,8 @@ class TrainingSpec:
     code: str
     model: ModelConfig | None = None
     parent: Path | None = None
-    step: PruneConfig | DistilConfig | None = None
+    step: PruneConfig | DistilConfig | FinetuneConfig | None = None
+    teachers: tuple[Path, ...] = ()
 
     @property
     def name(self) -> str:
@@ -155,6 +157,7 @@ class TrainingSpec:
             "parent": str(self.parent) if self.parent else None,
             "step": self.step.model_dump(mode="json") if self.step else None,
             "step_kind": type(self.step).__name__ if self.step else None,
+            "teachers": [str(folder) for folder in self.teachers],
         }
 
     @property
@@ -176,7 +179,7 @@ class TrainingSpec:
     def read(cls, folder: Path) -> TrainingSpec:
         """The spec in a job's folder."""
         content = read_json(folder / SPEC_FILE)
-        kinds = {kind.__name__: kind for kind in (PruneConfig, DistilConfig)}
+        kinds = {kind.__name__: kind for kind in (PruneConfig, DistilConfig, FinetuneConfig)}
         kind = kinds.get(content["step_kind"])
         return cls(
             experiment=content["experiment"],
@@ -191,6 +194,7 @@ class TrainingSpec:
             model=ModelConfig.model_validate(content["model"]) if content["model"] else None,
             parent=Path(content["parent"]) if content["parent"] else None,
             step=kind.model_validate(content["step"]) if kind else None,
+            teachers=tuple(Path(folder) for folder in content["teachers"]),
         )
 
 

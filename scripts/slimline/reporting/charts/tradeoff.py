@@ -20,7 +20,7 @@ RADIUS = 5.0
 SEED_RADIUS = 2.6
 CAP_PX = 4.0
 GATE_NAME_PX = 32.0
-SHAPES = {"train": "diamond", "prune": "triangle", "distil": "square", "quantize": "circle"}
+SHAPES = {"train": "diamond", "prune": "triangle", "distil": "square", "finetune": "hexagon", "quantize": "circle"}
 # A variant further below the reference than this is drawn as an arrow at the lower edge, with its number.
 # Otherwise one broken variant would press all the others into a line.
 DEEPEST_DROP = 0.15

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from slimline.evaluation.latency_record import LatencyRecord
 from slimline.evaluation.records import FailedVariant, Row, VariantRecord
@@ -56,11 +57,13 @@ def _variants_table(evidence: Evidence) -> Table:
     parameters = Unit([v.parameters for v in variants], COUNT_UNITS)
     macs = Unit([v.macs for v in variants], COUNT_UNITS)
     latency = significant_digits(v.latency_p50_ms for v in variants)
+    has_controls = any(v.control for v in variants)
     columns = [
         Column("variant", numeric=False),
         Column("mean, %", "accuracy"),
         Column("seeds", "accuracy"),
         Column("to dense, points", "accuracy"),
+        *([Column("to control, points", "accuracy")] if has_controls else []),
         Column("flips, %", "accuracy"),
         Column(f"parameters{_in(parameters)}", "model"),
         Column(f"MACs{_in(macs)}", "model"),
@@ -74,7 +77,7 @@ def _variants_table(evidence: Evidence) -> Table:
     rows = [
         [
             Cell(v.variant, v.variant, note=origin(v), status=v.status),
-            *_accuracy_cells(v),
+            *_accuracy_cells(v, has_controls),
             parameters.cell(v.parameters),
             macs.cell(v.macs),
             size.cell(v.size_bytes),
@@ -102,6 +105,8 @@ def _variants_table(evidence: Evidence) -> Table:
 
 def origin(v: VariantRecord | FailedVariant) -> str:
     """How a variant was made, in a few words."""
+    if v.is_control:
+        return "control: dense trained on"
     return "trained from scratch" if v.parent is None else f"{v.step}, from {v.parent}"
 
 
@@ -109,24 +114,33 @@ def _in(unit: Unit) -> str:
     return f", {unit.name}" if unit.name else ""
 
 
-def _accuracy_cells(v: VariantRecord) -> list[Cell]:
+def _accuracy_cells(v: VariantRecord, has_controls: bool) -> list[Cell]:
     digits = share_digits(v.n_test)
     interval = percent_interval(v.accuracy_ci_low, v.accuracy_ci_high, digits)
     spread = f"{fixed(100 * v.accuracy_min, digits)} to {fixed(100 * v.accuracy_max, digits)}" if v.n_seeds > 1 else ""
     return [
         Cell(fixed(100 * v.accuracy_mean, digits), v.accuracy_mean, note=interval),
         Cell(count(v.n_seeds), v.n_seeds, note=spread),
-        _delta_cell(v),
+        _delta_cell(v.accuracy_delta, v.accuracy_delta_ci_low, v.accuracy_delta_ci_high),
+        *([_to_control_cell(v)] if has_controls else []),
         Cell("reference") if v.prediction_flips is None else _flips_cell(v.prediction_flips),
     ]
 
 
-def _delta_cell(v: VariantRecord) -> Cell:
-    if v.accuracy_delta is None:
+def _delta_cell(delta: float | None, low: float | None, high: float | None) -> Cell:
+    if delta is None:
         return Cell("reference")
-    low, high = v.accuracy_delta_ci_low, v.accuracy_delta_ci_high
     interval = "" if low is None or high is None else points_interval(low, high)
-    return Cell(points(v.accuracy_delta), v.accuracy_delta, note=interval)
+    return Cell(points(delta), delta, note=interval)
+
+
+def _to_control_cell(v: VariantRecord) -> Cell:
+    if v.status == "reference":
+        return Cell("reference")
+    if v.control is None:
+        return Cell(note="not trained after dense")
+    cell = _delta_cell(v.accuracy_delta_control, v.accuracy_delta_control_ci_low, v.accuracy_delta_control_ci_high)
+    return replace(cell, note=f"{cell.note} {v.control}".strip())
 
 
 def _flips_cell(flips: float) -> Cell:
@@ -141,6 +155,8 @@ def _methods(evidence: Evidence) -> str:
         parts.append(f"Interval of the accuracy: {accuracy.ci}.")
     if delta is not None and delta.ci:
         parts.append(f"Interval of the difference: {delta.ci}.")
+    if any(v.control for v in evidence.metrics.variants):
+        parts.append("Control: dense trained on for as many steps as the variant was after it; no candidate itself.")
     parts.append("Under the number of seeds: worst to best seed. Flips: answers that differ from dense's.")
     return " ".join(parts)
 

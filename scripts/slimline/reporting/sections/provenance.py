@@ -7,9 +7,10 @@ from typing import Any
 
 import yaml
 
+from slimline.evaluation.records import VariantRecord
 from slimline.reporting.charts.tradeoff import SHAPES
 from slimline.reporting.charts.tree import TreeNode, tree_chart
-from slimline.reporting.format import count, moment, percent, sentence_list, size
+from slimline.reporting.format import count, moment, percent, plural, sentence_list, size
 from slimline.reporting.inputs import Evidence
 from slimline.reporting.sections.tradeoff import hues
 from slimline.reporting.view import (
@@ -78,7 +79,7 @@ def _tree(evidence: Evidence) -> Figure:
         TreeNode(
             name=record.variant,
             parent=record.parent,
-            note=_recipe(record.step, declared.get(record.variant, {}), evidence),
+            note=_recipe(record, declared.get(record.variant, {}), evidence),
             shape=SHAPES[record.step],
             hue=colours[record.variant],
         )
@@ -91,7 +92,8 @@ def _tree(evidence: Evidence) -> Figure:
     return Figure(svg, caption, csv_download("variants-tree.csv", ("variant", "parent", "how"), data))
 
 
-def _recipe(step: str, declared: Mapping[str, Any], evidence: Evidence) -> str:
+def _recipe(record: VariantRecord, declared: Mapping[str, Any], evidence: Evidence) -> str:
+    step = record.step
     options: Mapping[str, Any] = declared.get(step) or {}
     model: Mapping[str, Any] = evidence.metrics.provenance.config.get("model", {})
     if step == "train":
@@ -101,7 +103,14 @@ def _recipe(step: str, declared: Mapping[str, Any], evidence: Evidence) -> str:
             f"{percent(options.get('ratio', 0.0), 0)} of channels pruned, {options.get('epochs', '?')} epochs of tuning"
         )
     if step == "distil":
-        return f"distilled into {_model_words(options.get('model', {}))}"
+        if options.get("width") is not None:
+            return f"distilled into {options['width']:g} of its width"
+        return f"distilled into {_model_words(options.get('model') or {})}"
+    if step == "finetune":
+        n_epochs = max(
+            len(evidence.histories[record.variant, seed].epochs) for seed in evidence.metrics.provenance.seeds
+        )
+        return f"trained on for {plural(n_epochs, 'epoch')}{', as a control' if record.is_control else ''}"
     return f"{options.get('dtype', 'int8')}, calibrated on {options.get('calibration_samples', '?')} images"
 
 

@@ -29,9 +29,9 @@ class Cost:
 
 
 def hues(evidence: Evidence) -> Mapping[str, int]:
-    """The colour of each variant by its place in the config; 0, which is neutral, belongs to dense."""
+    """The colour of each variant by its place in the config; 0, which is neutral, belongs to dense and its controls."""
     others = {record.variant: 1 + index % N_HUES for index, record in enumerate(evidence.compressed)}
-    return {evidence.dense.variant: 0, **others}
+    return {record.variant: others.get(record.variant, 0) for record in evidence.metrics.variants}
 
 
 def tradeoff_section(evidence: Evidence) -> Section:
@@ -99,9 +99,11 @@ def _point(evidence: Evidence, record: VariantRecord, cost: Cost) -> TradeoffPoi
 
 
 def _gate(evidence: Evidence, cost: Cost) -> Gate:
+    """The limits; where variants have references of their own, the accuracy is that of the strictest."""
     limits = {check.criterion: check.limit for check in evidence.compressed[0].gate}
     most = limits.get(cost.criterion)
+    references = {c.reference for v in evidence.compressed for c in v.gate if c.criterion == "accuracy_drop"}
     return Gate(
-        y_least=evidence.dense.accuracy_mean - limits["accuracy_drop"],
+        y_least=max(evidence.variant(name).accuracy_mean for name in references) - limits["accuracy_drop"],
         x_most=None if most is None else most * cost.of_variant(evidence.dense) / cost.unit,
     )

@@ -46,11 +46,16 @@ def training_section(evidence: Evidence) -> Section:
 
 
 def _blocks(record: VariantRecord, histories: Histories) -> list[Block]:
-    origin = {
-        "train": "trained from scratch",
-        "prune": f"fine-tuned after {record.parent} was pruned",
-        "distil": f"distilled from {record.parent}",
-    }[record.step]
+    origin = (
+        "dense trained on, as a control"
+        if record.is_control
+        else {
+            "train": "trained from scratch",
+            "prune": f"fine-tuned after {record.parent} was pruned",
+            "distil": f"distilled from {record.parent}",
+            "finetune": f"{record.parent} trained on",
+        }[record.step]
+    )
     heading = Heading(f"{record.variant}: {origin}, {plural(len(histories), 'seed')}")
     fewest = min(len(history.epochs) for history in histories.values())
     if fewest < 2:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from slimline.config.variants import DENSE
 from slimline.evaluation.records import GateCheck, VariantRecord
 from slimline.reporting.charts.forest import ForestRow, forest_chart
 from slimline.reporting.format import (
@@ -85,7 +86,11 @@ def _tiles(record: VariantRecord) -> list[Tile]:
     interval = percent_interval(record.accuracy_ci_low, record.accuracy_ci_high, digits)
     tiles = [Tile("accuracy", percent(record.accuracy_mean, digits), interval)]
     if record.accuracy_delta is not None:
-        tiles.append(Tile("against dense", points_with_unit(record.accuracy_delta), _delta_interval(record)))
+        to_dense = _interval(record.accuracy_delta_ci_low, record.accuracy_delta_ci_high)
+        tiles.append(Tile("against dense", points_with_unit(record.accuracy_delta), to_dense))
+    if record.accuracy_delta_control is not None:
+        interval = _interval(record.accuracy_delta_control_ci_low, record.accuracy_delta_control_ci_high)
+        tiles.append(Tile("against its control", points_with_unit(record.accuracy_delta_control), interval))
     size_note = "" if record.parent is None else f"{ratio(record.size_ratio)} dense"
     latency_note = "" if record.parent is None else f"{ratio(record.latency_ratio)} dense"
     return [
@@ -95,8 +100,7 @@ def _tiles(record: VariantRecord) -> list[Tile]:
     ]
 
 
-def _delta_interval(record: VariantRecord) -> str:
-    low, high = record.accuracy_delta_ci_low, record.accuracy_delta_ci_high
+def _interval(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else points_interval(low, high)
 
 
@@ -131,7 +135,7 @@ def _gate_table(evidence: Evidence) -> Table:
         note=(
             f"A loss of accuracy is a PASS where its whole {level} % interval is within the limit, a FAIL where the "
             "loss itself is beyond it, and else INCONCLUSIVE: to see no loss is not to see that there is none. What is "
-            "wrong with a file is said under proof."
+            f"wrong with a file is said under proof.{_measured_against(evidence)}"
         ),
         marked_row=evidence.metrics.verdict.recommended,
     )
@@ -147,7 +151,15 @@ def _check_cell(check: GateCheck) -> Cell:
     low, high = check.ci_low, check.ci_high
     interval = "" if low is None or high is None else percent_interval(low, high, 2)
     text = f"{fixed(100 * check.value, 2)} {interval}".strip()
-    return Cell(text, check.value, note=_even_chance(check), status=check.status)
+    against = "" if check.reference == DENSE else f"against {check.reference}"
+    note = "; ".join(part for part in (against, _even_chance(check)) if part)
+    return Cell(text, check.value, note=note, status=check.status)
+
+
+def _measured_against(evidence: Evidence) -> str:
+    if all(check.reference == DENSE for record in evidence.compressed for check in record.gate):
+        return ""
+    return " The loss is against the control, dense trained on for as many steps, of each variant that has one."
 
 
 def _even_chance(check: GateCheck) -> str:
@@ -162,24 +174,24 @@ def _even_chance(check: GateCheck) -> str:
 def _forest(evidence: Evidence) -> Figure:
     rows, data = [], []
     for record in evidence.compressed:
-        value, low, high = record.accuracy_delta, record.accuracy_delta_ci_low, record.accuracy_delta_ci_high
-        if value is None or low is None or high is None:
+        check = next(check for check in record.gate if check.criterion == "accuracy_drop")
+        if check.ci_low is None or check.ci_high is None:
             continue
-        check = next((check for check in record.gate if check.criterion == "accuracy_drop"), None)
-        status = check.status if check else "reference"
-        rows.append(ForestRow(record.variant, value, low, high, STATUS_WORDS[status], status))
-        data.append((record.variant, value, low, high, status))
+        value, low, high = -check.value, -check.ci_high, -check.ci_low
+        rows.append(ForestRow(record.variant, value, low, high, STATUS_WORDS[check.status], check.status))
+        data.append((record.variant, check.reference, value, low, high, check.status))
+    against = "dense" if {row[1] for row in data} == {DENSE} else "its control, or dense where it has none"
     margin = next(check.limit for check in evidence.compressed[0].gate if check.criterion == "accuracy_drop")
     svg = forest_chart(
         "chart-forest",
         rows,
         margin,
-        "Accuracy of each variant minus that of dense",
+        f"Accuracy of each variant minus that of {against}",
         "; ".join(f"{row.name} {points_interval(row.low, row.high)}: {row.reading}" for row in rows) + ".",
     )
     caption = (
-        "Difference of accuracy to dense, averaged over seeds, with its paired interval. To pass, all of the interval "
-        f"has to lie right of the dashed line, the {fixed(100 * margin, 2)} points that the gate allows to lose."
+        f"Difference of accuracy to {against}, averaged over seeds, with its paired interval. To pass, all of it has "
+        f"to lie right of the dashed line, the {fixed(100 * margin, 2)} points that the gate allows to lose."
     )
-    header = ("variant", "accuracy_delta", "ci_low", "ci_high", "status")
+    header = ("variant", "reference", "accuracy_delta", "ci_low", "ci_high", "status")
     return Figure(svg, caption, csv_download("accuracy-against-dense.csv", header, data))

@@ -1,0 +1,124 @@
+"""Equal-budget controls: which are added, who shares one, and what they are."""
+
+import pytest
+from pydantic import ValidationError
+
+from slimline.config.experiment import ExperimentConfig
+from slimline.config.recipes import recipe_for
+from slimline.config.weights import with_digests
+
+PRUNE = {"prune": {"epochs": 10}}
+
+
+def experiment(variants, **changes):
+    config = {
+        "experiment": "trial",
+        "dataset": {"name": "digits"},
+        "model": {"name": "convnet", "width": 0.5},
+        "train": {"epochs": 30, "learning_rate": 0.002, "freeze": ["*.0.weight"]},
+        "variants": variants,
+    }
+    return ExperimentConfig.model_validate(config | changes)
+
+
+def test_a_control_is_dense_trained_on_as_the_chain_was():
+    trial = experiment({"pruned": {"from": "dense", **PRUNE}, "tuned": {"from": "pruned", "finetune": {"epochs": 5}}})
+    assert [trial.control_of(name) for name in ("pruned", "tuned")] == ["control-10", "control-15"]
+    assert (trial.parent("control-15"), trial.step("control-15")) == ("dense", "finetune")
+    recipe = recipe_for(trial, "control-15")
+    assert (recipe.epochs, recipe.learning_rate, recipe.freeze) == (15, 0.001, [])
+
+
+def test_the_learning_rate_is_that_of_the_last_training():
+    trial = experiment(
+        {
+            "student": {"from": "dense", "distil": {"width": 0.5}},
+            "tuned": {"from": "student", "finetune": {"epochs": 1, "learning_rate": 0.03}},
+        }
+    )
+    assert recipe_for(trial, trial.control_of("student")).learning_rate == 0.002
+    assert recipe_for(trial, trial.control_of("tuned")).learning_rate == 0.03
+    assert recipe_for(trial, trial.control_of("tuned")).epochs == 31
+
+
+def test_equal_budgets_share_a_control_and_others_get_a_name_of_their_own():
+    trial = experiment(
+        {
+            "pruned": {"from": "dense", **PRUNE},
+            "pruned-int8": {"from": "pruned", "quantize": {}},
+            "random": {"from": "dense", "prune": {"epochs": 10, "importance": "random"}},
+            "gentle": {"from": "dense", "prune": {"epochs": 10, "learning_rate": 1e-4}},
+        }
+    )
+    controls = [trial.control_of(name) for name in trial.variants]
+    assert controls == ["control-10", "control-10", "control-10", "control-10-2"]
+    assert list(trial.controls.added) == ["control-10", "control-10-2"]
+    assert trial.variant_names == ["dense", "control-10", "control-10-2", *trial.variants]
+
+
+def test_what_was_not_trained_after_dense_has_none():
+    trial = experiment({"int8": {"from": "dense", "quantize": {}}})
+    assert trial.control_of("int8") is None
+    assert trial.control_of("dense") is None
+    assert trial.variant_names == ["dense", "int8"]
+
+
+def test_a_declared_variant_that_is_dense_trained_on_serves_as_control():
+    longer = {"from": "dense", "finetune": {"epochs": 10}}
+    trial = experiment({"pruned": {"from": "dense", **PRUNE}, "longer": longer})
+    assert trial.controls.added == {}
+    assert (trial.control_of("pruned"), trial.control_of("longer")) == ("longer", None)
+
+
+def test_they_can_be_switched_off():
+    trial = experiment({"pruned": {"from": "dense", **PRUNE}}, evaluation={"control": False})
+    assert trial.variant_names == ["dense", "pruned"]
+    assert trial.control_of("pruned") is None
+
+
+def test_they_are_no_part_of_what_the_config_says():
+    trial = experiment({"pruned": {"from": "dense", **PRUNE}})
+    assert list(trial.resolved()["variants"]) == ["pruned"]
+    assert ExperimentConfig.model_validate(trial.resolved()) == trial
+
+
+def test_they_follow_the_variants_of_a_changed_copy():
+    trial = experiment({"pruned": {"from": "dense", **PRUNE}})
+    assert trial.control_of("pruned") == "control-10"  # worked out before the copy is made
+    assert with_digests(trial).made.keys() == trial.made.keys()
+
+
+def test_a_student_by_width_is_its_parents_model_narrower():
+    trial = experiment(
+        {
+            "pruned": {"from": "dense", **PRUNE},
+            "student": {"from": "pruned", "distil": {"width": 0.5}},
+            "grandchild": {"from": "student", "distil": {"width": 0.5}},
+            "other": {"from": "student", "distil": {"model": {"name": "resnet8"}}},
+            "tuned": {"from": "other", "finetune": {}},
+        }
+    )
+    widths = {name: trial.model_of(name).width for name in ("dense", "pruned", "student", "grandchild")}
+    assert widths == {"dense": 0.5, "pruned": 0.5, "student": 0.25, "grandchild": 0.125}
+    assert trial.model_of("tuned").name == "resnet8"
+
+
+def test_a_student_does_not_start_from_the_weights_of_its_parent():
+    model = {"name": "convnet", "dropout": 0.1, "weights": "some.safetensors"}
+    trial = experiment({"student": {"from": "dense", "distil": {"width": 0.5}}}, model=model)
+    assert trial.model_of("student").weights is None
+    assert trial.model_of("student").dropout == 0.1
+
+
+@pytest.mark.parametrize("distil", [{}, {"width": 0.5, "model": {"name": "convnet"}}, {"width": None}, {"width": 1.5}])
+def test_exactly_one_student(distil):
+    with pytest.raises(ValidationError):
+        experiment({"student": {"from": "dense", "distil": distil}})
+
+
+def test_a_student_whose_features_are_compared_is_not_compiled():
+    train = {"epochs": 1, "compile": "auto"}
+    distil = {"from": "dense", "distil": {"width": 0.5}}
+    looking = {"from": "dense", "distil": {"width": 0.5, "feature_weight": 1.0}}
+    trial = experiment({"student": distil, "looking": looking}, train=train)
+    assert [recipe_for(trial, name).compile for name in ("student", "looking")] == ["auto", "never"]
