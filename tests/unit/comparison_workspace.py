@@ -8,8 +8,8 @@ from evaluation_fixtures import (
     write_export,
     write_latency,
     write_prepared,
-    write_proof,
 )
+from proof_fixtures import write_proof
 
 from slimline.data.prepared import PreparedDataset
 from slimline.evaluation.compare import compare, pair_files

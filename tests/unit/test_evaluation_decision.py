@@ -1,7 +1,8 @@
 """What the verdict recommends, and that it says why."""
 
 import pytest
-from evaluation_fixtures import make_check, make_dense, make_failed, make_row, make_variant
+from evaluation_fixtures import make_check, make_dense, make_row, make_variant
+from proof_fixtures import make_failed
 
 from slimline.evaluation.decision import Findings, decide
 from slimline.evaluation.proof_record import Problem

@@ -4,7 +4,8 @@ import io
 import re
 
 import pytest
-from evaluation_fixtures import make_dense, make_failed, make_metrics, make_variant
+from evaluation_fixtures import make_dense, make_metrics, make_variant
+from proof_fixtures import make_failed
 
 from slimline.evaluation.proof_record import Problem
 from slimline.evaluation.record_base import write_record

@@ -102,6 +102,21 @@ def teacher_files(wildcards):
     return per_run("model.json", pairs) + per_run("weights.safetensors", pairs)
 
 
+def proof_inputs(wildcards):
+    """PyTorch's answers that a file is held against, and the float file that a quantized one was made of."""
+    variant = wildcards.variant
+    if EXPERIMENT.step(variant) != "quantize":
+        return {"reference": f"{RESULTS}/{variant}/seed-{wildcards.seed}/reference.safetensors"}
+    parent = f"{RESULTS}/{EXPERIMENT.parent(variant)}/seed-{wildcards.seed}"
+    return {"reference": f"{parent}/reference.safetensors", "parent_report": f"{parent}/export.json"}
+
+
+def parent_to_time(wildcards):
+    """The file that a variant was made of, to be timed in turns with it; none for `dense`."""
+    parent = EXPERIMENT.parent(wildcards.variant)
+    return {"parent": f"{RESULTS}/{parent}/seed-{wildcards.seed}/model.onnx"} if parent else {}
+
+
 def step_of(wildcards):
     """The settings of a variant's own step."""
     variant = EXPERIMENT.made[wildcards.variant]

@@ -1,12 +1,3 @@
-# The float file that a quantized one was made of, and PyTorch's answers that both are held against.
-def proof_inputs(wildcards):
-    variant = wildcards.variant
-    if EXPERIMENT.step(variant) != "quantize":
-        return {"reference": f"{RESULTS}/{variant}/seed-{wildcards.seed}/reference.safetensors"}
-    parent = f"{RESULTS}/{EXPERIMENT.parent(variant)}/seed-{wildcards.seed}"
-    return {"reference": f"{parent}/reference.safetensors", "parent_report": f"{parent}/export.json"}
-
-
 rule prove:
     input:
         unpack(proof_inputs),
@@ -54,11 +45,6 @@ rule predict:
         code=code_of("predict"),
     script:
         "../../scripts/predict.py"
-
-
-def parent_to_time(wildcards):
-    parent = EXPERIMENT.parent(wildcards.variant)
-    return {"parent": f"{RESULTS}/{parent}/seed-{wildcards.seed}/model.onnx"} if parent else {}
 
 
 # All cores of the run: nothing may compute beside the stopwatch.
