@@ -105,7 +105,7 @@ def _variants_table(evidence: Evidence) -> Table:
 
 def origin(v: VariantRecord | FailedVariant) -> str:
     """How a variant was made, in a few words."""
-    if v.is_control:
+    if isinstance(v, VariantRecord) and v.is_control:
         return "control: dense trained on"
     return "trained from scratch" if v.parent is None else f"{v.step}, from {v.parent}"
 
