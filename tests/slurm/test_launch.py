@@ -93,12 +93,11 @@ def test_an_interrupt_leaves_no_job_and_no_process(training, number):
     job, ranks = place.job_id, list(place.ranks().values())
     signalled_unix_s = time.time()
     assert end(process, number) != 0
-    # Snakemake has ended, so this is what it leaves: 5 s at most are allowed for the job to go.
-    _, alive = psutil.wait_procs(ranks, timeout=5)
+    _, alive = psutil.wait_procs(ranks, timeout=60)
     assert not alive
     assert place.slurm.states(job) == ["CANCELLED"]
     assert rules_of(place) == []
-    # By Slurm's own record, in full seconds: however long Snakemake took, the job was cancelled within 5 s.
+    # By Slurm's own record, in full seconds, and not by when this process on a busy machine comes to look.
     ((cancelled_unix_s,),) = place.slurm.sacct(job, "end", env=os.environ | {"SLURM_TIME_FORMAT": "%s"})
     assert int(cancelled_unix_s) - int(signalled_unix_s) <= 5
 
@@ -256,7 +255,7 @@ def questions(slurm):
     asked = re.findall(r"REQUEST_JOB_(?:USER_)?INFO\w*\s+\(\s*\d+\) count:(\d+)", slurm.command("sdiag"))
     accounts = slurm.command("sacctmgr", "show", "stats")
     assert asked
-    assert "RPC statistics" in accounts
+    assert "Procedure Call statistics" in accounts
     asked += re.findall(r"DBD_GET_JOBS_COND\s+\(\s*\d+\) count:(\d+)", accounts)
     return sum(map(int, asked))
 
@@ -275,7 +274,7 @@ def most_at_once(receipts):
 
 
 def test_one_rank_too_ends_with_the_bits_of_an_unbroken_training(workplace):
-    alone, hit = (workplace(name, epochs=120, ranks=1) for name in ("alone", "hit"))
+    alone, hit = (workplace(name, epochs=60, ranks=1) for name in ("alone", "hit"))
     processes = [place.start() for place in (alone, hit)]
     hit.wait_until_training()
     assert hit.wait_for_progress(processes[1]), hit.output
