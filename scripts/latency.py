@@ -21,6 +21,7 @@ if __name__ == "__main__":
                 dense=Path(snakemake.input.baseline),
                 parent=snakemake.params.parent,
                 parent_onnx=Path(parent_onnx) if parent_onnx else None,
+                dtype=snakemake.params.dtype,
             ),
             settings=LatencyConfig.model_validate(snakemake.params.latency),
             image_shape=read_image_shape(Path(snakemake.input.stats)),

@@ -1,4 +1,4 @@
-"""Rule quantize: the int8 file of a parent's ONNX file."""
+"""Rule quantize: the int8 or bf16 file of a float ONNX file."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ if __name__ == "__main__":
             seed=seed,
             output=Path(snakemake.output.onnx),
             report=Path(snakemake.output.report),
+            trained=Path(snakemake.input.trained) if snakemake.input.get("trained") else None,
         ),
         snakemake,
     )

@@ -69,7 +69,10 @@ def test_a_dirty_image_folder_runs_to_the_report_when_told_what_to_drop(clone, i
 
 def test_images_that_are_kept_as_jpeg_run_to_the_report(clone, images, tiny):
     train = tiny["train"] | {"augmentation": {"random_resized_crop": 0.3}}
-    variants = tiny["variants"] | {"int8": {"from": "dense", "quantize": {}}}
+    variants = tiny["variants"] | {
+        "int8": {"from": "dense", "quantize": {}},
+        "aware": {"from": "dense", "quantize": {"epochs": 1, "runtime": "openvino"}},
+    }
     config = folder_config(
         clone, images, tiny | {"train": train, "variants": variants}, leakage="drop-train", storage="jpeg"
     )
@@ -81,6 +84,12 @@ def test_images_that_are_kept_as_jpeg_run_to_the_report(clone, images, tiny):
     metrics = pd.read_csv(clone.folder / "results/folder/metrics.csv").set_index("variant")
     assert metrics.accuracy["dense"] > 0.9
     assert abs(metrics.accuracy["int8"] - metrics.accuracy["dense"]) < 0.05
+    assert abs(metrics.accuracy["aware"] - metrics.accuracy["dense"]) < 0.05
+    assert (metrics.runtime["int8"], metrics.runtime["aware"]) == ("onnxruntime", "openvino")
+    aware = clone.folder / "results/folder/aware"
+    assert read_json(next(aware.glob("seed-*/export.json")))["quantization"]["trained_ranges"] > 0
+    assert metrics.latency_ratio_float[["int8", "aware"]].gt(0).all()
+    assert {path.name for path in aware.glob("**/*.json*")} >= {"plan.json", "history.jsonl", "job.json", "float.json"}
 
 
 def test_a_changed_image_folder_runs_again_and_an_unchanged_one_does_not(clone, tiny, tmp_path):

@@ -115,6 +115,7 @@ def make_latency(variant="dense", seed=0, **changes):
         "variant": variant,
         "seed": seed,
         "runtime": "onnxruntime",
+        "precision": "f32",
         "runtime_version": "1.0",
         "provider": "CPUExecutionProvider",
         "device": "Test CPU",
@@ -132,6 +133,8 @@ def make_latency(variant="dense", seed=0, **changes):
         "ratio_p50": 0.5,
         "parent": None if variant == "dense" else Baseline(variant="dense", p50_ms=2.0, drift=0.01),
         "ratio_parent_p50": None if variant == "dense" else 0.5,
+        "floats": [],
+        "ratio_float_p50": None,
     }
     return LatencyRecord(**values | changes)
 
@@ -156,6 +159,7 @@ def write_export(path, *, variant="dense", seed=0, size_bytes=1000, parameters=1
         "operators": {"Gemm": 1},
         "quantized_operators": 0,
         "dtype": "fp32",
+        "runtime": "onnxruntime",
     }
     path.write_text(json.dumps(value))
     return path
@@ -212,6 +216,10 @@ def make_variant(variant="int8", status="pass", **changes):
         "tied_share": 0.0,
         "latency_ratio_parent": 0.5,
         "artifact_status": "ok",
+        "runtime": "onnxruntime",
+        "dtype": "int8",
+        "latency_ratio_fp32": 0.5,
+        "latency_ratio_float": 0.5,
         "problems": [],
         "gate": [make_check(status)] if status != "reference" else [],
         "status": status,
@@ -232,6 +240,9 @@ def make_dense(**changes):
         "size_ratio": 1.0,
         "latency_ratio": 1.0,
         "latency_ratio_parent": None,
+        "dtype": "fp32",
+        "latency_ratio_fp32": None,
+        "latency_ratio_float": None,
         "latency_p50_ms": 0.2,
         "size_bytes": 248_400,
     }
@@ -275,6 +286,9 @@ def make_row(**changes):
         "artifact_status": "ok",
         "control": None,
         "accuracy_delta_control": None,
+        "runtime": "onnxruntime",
+        "dtype": "fp32",
+        "latency_ratio_float": None,
     }
     return Row(**values | changes)
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from slimline.config.experiment import ExperimentConfig
 from slimline.evaluation.decision import Findings, decide
-from slimline.evaluation.latency_record import Baseline, LatencyRecord
+from slimline.evaluation.latency_record import Baseline, FloatBaseline, LatencyRecord
 from slimline.evaluation.prediction_file import Predictions, write_predictions
 from slimline.evaluation.proof import find_problems
 from slimline.evaluation.proof_record import Facts, Proof
@@ -317,11 +317,17 @@ def _write_run(run: RunFiles, scenario: Scenario, parent: str | None, labels, lo
     write_predictions(run.predictions, predictions)
     dense_ms = scenario.invented["dense"].p50_ms * (1 + 0.01 * rng.normal())
     p50_ms = invented.p50_ms * (1 + 0.015 * rng.normal())
+    parent_ms = None if parent is None or not invented.quantized else _parent_ms(scenario, parent)
+    floats = [
+        FloatBaseline(variant=parent, p50_ms=parent_ms, drift=0.0, precision="f32", ratio_p50=p50_ms / parent_ms)
+        for _ in ([] if parent_ms is None else [None])
+    ]
     latency = LatencyRecord(
         format=1,
         variant=run.variant,
         seed=run.seed,
         runtime="onnxruntime",
+        precision="f32",
         runtime_version="1.23.2",
         provider="CPUExecutionProvider",
         device=CPU,
@@ -339,6 +345,8 @@ def _write_run(run: RunFiles, scenario: Scenario, parent: str | None, labels, lo
         ratio_p50=p50_ms / dense_ms,
         parent=None if parent is None else Baseline(variant=parent, p50_ms=_parent_ms(scenario, parent), drift=0.0),
         ratio_parent_p50=None if parent is None else p50_ms / _parent_ms(scenario, parent),
+        floats=floats,
+        ratio_float_p50=floats[0].ratio_p50 if floats else None,
     )
     write_record(run.latency, latency)
     export = _export(run, invented)
@@ -409,6 +417,7 @@ def _export(run: RunFiles, invented: Invented) -> dict[str, Any]:
         "operators": {"Conv": 4, "Gemm": 1},
         "quantized_operators": 4 if invented.quantized else 0,
         "dtype": "int8" if run.history is None else "fp32",  # what it is said to be
+        "runtime": "onnxruntime",
     }
 
 

@@ -127,6 +127,41 @@ BAD = {
     ),
     "unknown optimizer": ({"train.optimizer": "adam"}, "train.optimizer", "did you mean `adamw`?"),
     "unknown dtype": ({"variants.int8.quantize.dtype": "int4"}, "variants.int8.quantize.dtype", "expected `int8`"),
+    "bf16 in ONNX Runtime": (
+        {"variants.int8.quantize": {"dtype": "bf16", "runtime": "onnxruntime"}},
+        "variants.int8.quantize.runtime",
+        "ONNX Runtime has no bf16 on CPUs",
+    ),
+    "accuracy control in ONNX Runtime": (
+        {"variants.int8.quantize": {"accuracy_drop": 0.01}},
+        "variants.int8.quantize.accuracy_drop",
+        "expected `runtime: openvino`",
+    ),
+    "accuracy control without validation": (
+        {"dataset.validation": 0.0, "variants.int8.quantize": {"accuracy_drop": 0.01, "runtime": "openvino"}},
+        "variants.int8.quantize.accuracy_drop",
+        "`dataset.validation` above 0",
+    ),
+    "accuracy control of what was trained": (
+        {"variants.int8.quantize": {"accuracy_drop": 0.01, "runtime": "openvino", "epochs": 2}},
+        "variants.int8.quantize.accuracy_drop",
+        "layers that were trained as int8 stay int8",
+    ),
+    "training in bf16": (
+        {"variants.int8.quantize": {"dtype": "bf16", "epochs": 2}},
+        "variants.int8.quantize.epochs",
+        "expected `dtype: int8`",
+    ),
+    "learning rate of no epochs": (
+        {"variants.int8.quantize": {"learning_rate": 0.1}},
+        "variants.int8.quantize.learning_rate",
+        "`epochs` above 0",
+    ),
+    "entropy for OpenVINO": (
+        {"variants.int8.quantize": {"method": "entropy", "runtime": "openvino"}},
+        "variants.int8.quantize.method",
+        "`minmax` or `percentile`",
+    ),
     "exponent without point": ({"train.learning_rate": "1e-3"}, "train.learning_rate", "write 1.0e-3"),
     "exponent without sign": ({"train.learning_rate": "1.5e2"}, "train.learning_rate", "write 1.5e+2"),
     "exponent for a whole number": ({"train.batch_size": "1e3"}, "train.batch_size", "write 1000"),

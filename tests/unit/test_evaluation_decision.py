@@ -86,9 +86,9 @@ PROBLEM = Problem(code="runs-in-float", message="it runs in float")
     ("changes", "words"),
     [
         (
-            {"latency_ratio_parent": 1.3, "artifact_status": "slower than its own fp32"},
+            {"latency_ratio_fp32": 1.3, "artifact_status": "slower than its own fp32"},
             "int8 passes: accuracy drop 0.20 points (95 % CI 0.10 to 0.80, limit 1.00). "
-            "It cannot be recommended: 1.30x slower than its own fp32, dense, timed in turns.",
+            "It cannot be recommended: 1.30x slower than its own fp32, dense in ONNX Runtime, timed in turns.",
         ),
         (
             {"step": "prune", "latency_ratio_parent": 1.3},

@@ -69,7 +69,7 @@ def test_another_interface_is_refused(tmp_path, prepared, wrong):
 
 def test_a_damaged_model_is_refused(tmp_path, prepared):
     (tmp_path / "m.onnx").write_bytes(b"not a model")
-    with pytest.raises(SlimlineError, match="cannot load a model"):
+    with pytest.raises(SlimlineError, match="cannot be read"):
         predict(tmp_path / "m.onnx", prepared, tmp_path / "p.parquet", 4, 1)
 
 

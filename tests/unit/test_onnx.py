@@ -5,7 +5,8 @@ import onnx
 import pytest
 import torch
 
-from slimline.compression.quantize import CalibrationImages, calibration_images, quantize
+from slimline.compression.quantize import calibration_images, quantize
+from slimline.compression.quantize_onnxruntime import CalibrationImages
 from slimline.config.model import ModelConfig
 from slimline.config.variants import QuantizeConfig
 from slimline.data.prepared import PreparedDataset

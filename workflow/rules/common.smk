@@ -29,7 +29,7 @@ def read_config():
 EXPERIMENT, CLUSTER, SOURCE = read_config()
 SEEDS = EXPERIMENT.train.seeds
 PAIRS = [(variant, seed) for variant in EXPERIMENT.variant_names for seed in SEEDS]
-TRAINED = [variant for variant in EXPERIMENT.variant_names if EXPERIMENT.step(variant) != "quantize"]
+TRAINED = [variant for variant in EXPERIMENT.variant_names if EXPERIMENT.trains(variant)]
 TRAINING_PAIRS = [(variant, seed) for variant in TRAINED for seed in SEEDS]
 
 ON_CLUSTER = workflow.resource_settings.nodes is not None  # rules are sent to a cluster
@@ -68,10 +68,33 @@ wildcard_constraints:
 COMMAND = " ".join(["snakemake --cores all", *(f"--configfile {file}" for file in workflow.overwrite_configfiles)])
 
 
-def names_of(*steps):
-    """Regular expression for the variants that these steps make; it matches nothing when there are none."""
-    names = [variant for variant in EXPERIMENT.variant_names if EXPERIMENT.step(variant) in steps]
+def one_of(names):
+    """Regular expression for these variants; it matches nothing when there are none."""
     return "|".join(names) if names else "(?!)"
+
+
+def names_of(*steps):
+    """Regular expression for the variants that these steps make."""
+    return one_of([variant for variant in EXPERIMENT.variant_names if EXPERIMENT.step(variant) in steps])
+
+
+def quantization_aware():
+    """Regular expression for the variants that are trained to be quantized."""
+    return one_of([variant for variant in EXPERIMENT.by_step("quantize") if EXPERIMENT.trains(variant)])
+
+
+def files_to_quantize(wildcards):
+    """Input function: the float file of the parent, or of the variant itself where it was trained to be quantized."""
+    if not EXPERIMENT.trains(wildcards.variant):
+        names = {"onnx": "model.onnx", "report": "export.json", "reference": "reference.safetensors"}
+        return {name: parent_file(file)(wildcards) for name, file in names.items()}
+    own = f"{RESULTS}/{wildcards.variant}/seed-{wildcards.seed}"
+    return {
+        "onnx": f"{own}/float.onnx",
+        "report": f"{own}/float.json",
+        "reference": f"{own}/reference.safetensors",
+        "trained": f"{own}/model.json",
+    }
 
 
 def code_of(script):
@@ -107,8 +130,8 @@ def proof_inputs(wildcards):
     variant = wildcards.variant
     if EXPERIMENT.step(variant) != "quantize":
         return {"reference": f"{RESULTS}/{variant}/seed-{wildcards.seed}/reference.safetensors"}
-    parent = f"{RESULTS}/{EXPERIMENT.parent(variant)}/seed-{wildcards.seed}"
-    return {"reference": f"{parent}/reference.safetensors", "parent_report": f"{parent}/export.json"}
+    in_float = files_to_quantize(wildcards)
+    return {"reference": in_float["reference"], "parent_report": in_float["report"]}
 
 
 def parent_to_time(wildcards):
@@ -138,6 +161,12 @@ def teacher_plan(variant):
         "number": len(SEEDS) if distil.teachers == "seeds" else 1,
         "distil": dumped(distil),
     }
+
+
+def quantized_to(wildcards):
+    """Type that a variant was quantized to; None for others."""
+    is_quantized = EXPERIMENT.step(wildcards.variant) == "quantize"
+    return EXPERIMENT.made[wildcards.variant].quantize.dtype if is_quantized else None
 
 
 def machine_cores():

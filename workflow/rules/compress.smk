@@ -99,6 +99,39 @@ rule finetune:
         "../../scripts/finetune.py"
 
 
+rule quantize_aware:
+    input:
+        plan=f"{RESULTS}/{{variant}}/plan.json",
+        stats=f"{PREPARED}/stats.json",
+        shards=f"{PREPARED}/shards",
+        index=f"{PREPARED}/index.parquet",
+        model=parent_file("model.json"),
+        weights=parent_file("weights.safetensors"),
+    output:
+        model=f"{RUN}/model.json",
+        weights=f"{RUN}/weights.safetensors",
+        history=f"{RUN}/history.jsonl",
+        job=f"{RUN}/job.json",
+    log:
+        f"{LOGS}/quantize_aware/{{variant}}-seed-{{seed}}.log",
+    benchmark:
+        f"{BENCHMARKS}/quantize_aware/{{variant}}-seed-{{seed}}.tsv"
+    wildcard_constraints:
+        variant=quantization_aware(),
+    localrule: True
+    conda:
+        "../../environment.yml"
+    threads: training_threads
+    params:
+        experiment=EXPERIMENT.experiment,
+        quantize=step_of,
+        recipe=lambda wildcards: recipe_of(wildcards.variant),
+        cluster=dumped(CLUSTER),
+        code=code_of("quantize_aware"),
+    script:
+        "../../scripts/quantize_aware.py"
+
+
 rule export:
     input:
         model=f"{RUN}/model.json",
@@ -126,11 +159,23 @@ rule export:
         "../../scripts/export.py"
 
 
+# What a variant that was trained to be quantized is in float: the int8 file is made of it and held against it.
+use rule export as export_float with:
+    output:
+        onnx=f"{RUN}/float.onnx",
+        report=f"{RUN}/float.json",
+        reference=f"{RUN}/reference.safetensors",
+    log:
+        f"{LOGS}/export_float/{{variant}}-seed-{{seed}}.log",
+    benchmark:
+        f"{BENCHMARKS}/export_float/{{variant}}-seed-{{seed}}.tsv"
+    wildcard_constraints:
+        variant=quantization_aware(),
+
+
 rule quantize:
     input:
-        onnx=parent_file("model.onnx"),
-        report=parent_file("export.json"),
-        reference=parent_file("reference.safetensors"),
+        unpack(files_to_quantize),
         stats=f"{PREPARED}/stats.json",
         shards=f"{PREPARED}/shards",
     output:

@@ -70,6 +70,7 @@ rule latency:
     params:
         latency=dumped(EXPERIMENT.evaluation.latency),
         parent=lambda wildcards: EXPERIMENT.parent(wildcards.variant),
+        dtype=quantized_to,
         code=code_of("latency"),
     script:
         "../../scripts/latency.py"

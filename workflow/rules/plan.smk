@@ -9,7 +9,7 @@ rule plan_variant:
     benchmark:
         f"{BENCHMARKS}/plan/{{variant}}.tsv"
     wildcard_constraints:
-        variant=names_of("train", "prune", "distil", "finetune"),
+        variant=one_of(TRAINED),
     conda:
         "../../environment.yml"
     resources:

@@ -1,109 +1,94 @@
-"""Static int8 quantization of an exported graph with ONNX Runtime.
+"""A float graph becomes one of int8 or bf16, for the runtime that the variant names.
 
-Weights are signed and per channel, activations unsigned: the pairing for which CPUs have instructions (signed
-activations run at less than half the speed). The last layer stays in float: rounding its outputs would tie the
-first two classes of many samples, which accuracy alone does not show.
+In both runtimes weights are signed and per channel, activations unsigned where they have no sign: the pairing for
+which CPUs have instructions. The last layer stays in float: rounding its outputs would tie the first two classes of
+many samples, which accuracy alone does not show.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnxruntime.quantization import (
-    CalibrationDataReader,
-    CalibrationMethod,
-    QuantFormat,
-    QuantType,
-    quantize_static,
-)
-from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from slimline.compression.bf16 import halve
+from slimline.compression.graph import Ranges
+from slimline.compression.quantize_onnxruntime import quantize_onnxruntime
 from slimline.config.variants import QuantizeConfig
 from slimline.data.batches import random_words
 from slimline.data.prepared import PreparedDataset
 from slimline.errors import NotSupportedError
 from slimline.failed import library_limits
 from slimline.files import read_json
-from slimline.models.onnx_file import INPUT, OUTPUT, load_reference, parity, save_lean, write_description
-
-CALIBRATION_BATCH = 64
-METHODS = {
-    "minmax": CalibrationMethod.MinMax,
-    "entropy": CalibrationMethod.Entropy,
-    "percentile": CalibrationMethod.Percentile,
-}
-
-
-class CalibrationImages(CalibrationDataReader):  # type: ignore[misc]
-    """Feeds uint8 images [n, c, h, w] to the calibrator in batches."""
-
-    def __init__(self, images: npt.NDArray[np.uint8]) -> None:
-        self._batches: Iterator[npt.NDArray[np.uint8]] = iter(
-            images[start : start + CALIBRATION_BATCH] for start in range(0, len(images), CALIBRATION_BATCH)
-        )
-
-    def get_next(self) -> dict[str, npt.NDArray[np.uint8]] | None:
-        """The next batch by input name, None after the last."""
-        batch = next(self._batches, None)
-        return None if batch is None else {INPUT: batch}
+from slimline.models.architecture import Architecture
+from slimline.models.onnx_file import load_reference, parity, save_lean, write_description
+from slimline.models.target import Target
 
 
 def quantize(
     parent: Path, parent_report: Path, reference: Path, prepared: Path, config: QuantizeConfig,
-    *, variant: str, seed: int, output: Path, report: Path,
+    *, variant: str, seed: int, output: Path, report: Path, trained: Path | None = None,
 ) -> None:  # fmt: skip
-    """Quantizes the parent's ONNX file, calibrated on training images only, and proves that it runs as int8.
+    """Quantizes a float ONNX file, calibrated on training images only, and proves that it runs as it claims.
 
     Args:
-        parent: the parent's `model.onnx`.
-        parent_report: the parent's `export.json`.
-        reference: images and PyTorch's logits of the parent.
+        parent: the float `model.onnx`.
+        parent_report: its `export.json`.
+        reference: images and PyTorch's logits of the float model.
         prepared: folder of the prepared data.
-        config: how many images calibrate, and how.
+        config: type of numbers, runtime, how many images calibrate, and how.
         variant: what `export.json` names.
         seed: likewise; also chooses the calibration images.
         output: the quantized ONNX file.
         report: its `export.json`.
+        trained: `model.json` of the float model, where it was trained to be quantized.
 
     Raises:
-        NotSupportedError: the library cannot quantize the graph, or no operator of the result runs as int8.
+        NotSupportedError: the library cannot quantize the graph; no operator of the result runs as int8; it is larger
+            than the parent; the CPU has no bf16; accuracy control found no way to keep the accuracy.
     """
-    data = PreparedDataset.open(prepared)
-    with TemporaryDirectory(dir=output.parent, prefix=".quantize-") as scratch:
-        prepared_graph, quantized = Path(scratch, "prepared.onnx"), Path(scratch, "quantized.onnx")
-        images = calibration_images(data, config.calibration_samples, seed)
-        with library_limits(
-            "ONNX Runtime cannot quantize the graph.",
-            where=str(parent),
-            next_step="leave this variant out for this model",
-        ):
-            quant_pre_process(parent, prepared_graph, skip_symbolic_shape=True)
-            quantize_static(
-                prepared_graph,
-                quantized,
-                CalibrationImages(images),
-                quant_format=QuantFormat.QDQ,
-                activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-                per_channel=True,
-                calibrate_method=METHODS[config.method],
-                nodes_to_exclude=[_last_layer(onnx.load(prepared_graph))],
-            )
-        save_lean(onnx.load(quantized), output)
+    target = Target(config.target_runtime, "bf16" if config.dtype == "bf16" else "f32")
+    ranges = (
+        {name: (low, high) for name, low, high in Architecture.from_json(read_json(trained)).ranges} if trained else {}
+    )
+    model, how = _quantized(parent, PreparedDataset.open(prepared), config, seed, ranges)
+    save_lean(model, output, target)
     images, expected = load_reference(reference)
     origin = read_json(parent_report)
     write_description(
         report, output, variant=variant, seed=seed, dtype=config.dtype,
         parameters=origin["parameters"], macs=origin["macs"], agreement=parity(output, images, expected, None),
+        quantization=how,
     )  # fmt: skip
-    _refuse_float(read_json(report), output)
+    _refuse_larger(parent, output)
+    if config.dtype == "int8":
+        _refuse_float(read_json(report), output)
+
+
+def _quantized(
+    parent: Path, data: PreparedDataset, config: QuantizeConfig, seed: int, ranges: Ranges
+) -> tuple[onnx.ModelProto, dict[str, Any] | None]:
+    """The graph, and what `export.json` says of how it was made."""
+    if config.dtype == "bf16":
+        return halve(onnx.load(parent), str(parent)), None
+    images = calibration_images(data, config.calibration_samples, seed)
+    with library_limits(
+        f"The graph cannot be quantized for {config.target_runtime}.",
+        where=str(parent),
+        next_step="leave this variant out for this model",
+    ):
+        if config.target_runtime == "onnxruntime":
+            model, facts = quantize_onnxruntime(parent, images, config.method, ranges)
+        else:
+            from slimline.compression.quantize_openvino import quantize_openvino  # its libraries take a second to load
+
+            model, facts = quantize_openvino(parent, images, config, data, ranges)
+    how = {"method": config.method, "calibration_split": "train", "calibration_samples": len(images), "seed": seed}
+    return model, how | facts
 
 
 def calibration_images(data: PreparedDataset, n_samples: int, seed: int) -> npt.NDArray[np.uint8]:
@@ -113,13 +98,18 @@ def calibration_images(data: PreparedDataset, n_samples: int, seed: int) -> npt.
     return data.read(chosen)
 
 
-def _last_layer(model: onnx.ModelProto) -> str:
-    """Name of the node that gives the logits, followed back over nodes that only reshape."""
-    producers = {name: node for node in model.graph.node for name in node.output}
-    node = producers[OUTPUT]
-    while node.op_type not in ("Gemm", "MatMul", "Conv"):
-        node = next(producers[name] for name in node.input if name in producers)
-    return str(node.name)
+def _refuse_larger(parent: Path, output: Path) -> None:
+    """Weights that stay in float beside their quantized copies are a silent failure of converters."""
+    before, after = parent.stat().st_size, output.stat().st_size
+    if after >= before:
+        raise NotSupportedError(
+            "Quantization did not make the file smaller.",
+            where=str(output),
+            got=f"{after:,} bytes, {before:,} before",
+            expected="fewer bytes",
+            next_step="leave this variant out for this model",
+            code="larger-than-float",
+        )
 
 
 def _refuse_float(description: dict[str, Any], output: Path) -> None:

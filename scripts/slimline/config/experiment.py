@@ -15,7 +15,7 @@ from slimline.config.model import ModelConfig
 from slimline.config.students import model_of, student_mistakes
 from slimline.config.suggest import did_you_mean
 from slimline.config.train import TrainConfig
-from slimline.config.tree import in_order, tree_mistakes
+from slimline.config.tree import in_order, judged_without_validation, tree_mistakes
 from slimline.config.variants import DENSE, Step, VariantConfig
 from slimline.errors import SlimlineError
 
@@ -58,8 +58,12 @@ class ExperimentConfig(Config):
 
     @field_validator("variants", mode="wrap")
     @classmethod
-    def _one_tree(cls, raw: Any, validate: ValidatorFunctionWrapHandler) -> dict[str, VariantConfig]:
-        return with_mistakes(lambda: validate(raw), tree_mistakes(raw))
+    def _one_tree(
+        cls, raw: Any, validate: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> dict[str, VariantConfig]:
+        dataset = info.data.get("dataset")
+        unjudged = judged_without_validation(raw) if dataset is not None and dataset.validation == 0 else []
+        return with_mistakes(lambda: validate(raw), [*tree_mistakes(raw), *unjudged])
 
     @field_validator("variants")
     @classmethod
@@ -92,6 +96,10 @@ class ExperimentConfig(Config):
     def step(self, variant: str) -> Literal["train"] | Step:
         """The step that makes `variant`."""
         return "train" if variant == DENSE else self._declared(variant).step
+
+    def trains(self, variant: str) -> bool:
+        """Whether `variant` is made by gradient steps."""
+        return variant == DENSE or self._declared(variant).trains
 
     def model_of(self, variant: str) -> ModelConfig:
         """The model of a variant as it was before anything was pruned from it."""

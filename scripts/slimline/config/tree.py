@@ -56,6 +56,21 @@ def tree_mistakes(variants: Any) -> list[InitErrorDetails]:
     return [*_reserved(links), *_unknown_parents(links), *_circles(links), *_after_quantize(links)]
 
 
+def judged_without_validation(variants: Any) -> list[InitErrorDetails]:
+    """Accuracy control where no image is held out to measure accuracy on.
+
+    Args:
+        variants: the value of `variants` as it stands in the config, not validated yet.
+    """
+    mistakes = []
+    for name, variant in variants.items() if isinstance(variants, Mapping) else ():
+        quantize = variant.get("quantize") if isinstance(variant, Mapping) else None
+        if isinstance(quantize, Mapping) and quantize.get("accuracy_drop") is not None:
+            got, expected = "accuracy control without a validation split", "`dataset.validation` above 0 to measure on"
+            mistakes.append(mistake_at((name, "quantize", "accuracy_drop"), got, expected))
+    return mistakes
+
+
 def in_order(parents: Mapping[str, str]) -> list[str]:
     """`dense` and all variants, every parent before its children, else as declared."""
     ordered = [DENSE]

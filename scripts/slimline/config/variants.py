@@ -10,6 +10,7 @@ from pydantic_core import InitErrorDetails
 
 from slimline.config.base import Config, PositiveFraction, mistake_at, with_mistakes
 from slimline.config.model import ModelConfig
+from slimline.config.runtime import Runtime, default_runtime
 from slimline.config.train import Epochs, LearningRate
 
 DENSE = "dense"
@@ -89,15 +90,73 @@ class FinetuneConfig(Config):
 
 
 class QuantizeConfig(Config):
-    """Static post-training quantization of the exported graph."""
+    """Fewer bits: int8 after training or in training (`epochs`), or bf16."""
 
-    dtype: Literal["int8"] = Field(default="int8", description="Type of weights and activations.")
+    dtype: Literal["int8", "bf16"] = Field(
+        default="int8",
+        description="Type of weights and activations. `bf16` is for OpenVINO, on CPUs that have instructions for it.",
+    )
+    runtime: Runtime | None = Field(
+        default=None,
+        description="Runtime that the file is made for and run in; where unset, `onnxruntime` for int8 and `openvino` "
+        "for bf16.",
+    )
     calibration_samples: Annotated[int, Field(ge=1, le=100_000)] = Field(
-        default=512, description="Training images from which activation ranges are taken."
+        default=512, description="Training images from which activation ranges are taken; not for bf16."
     )
     method: Literal["minmax", "entropy", "percentile"] = Field(
-        default="minmax", description="How ranges are taken from the calibration images."
+        default="minmax",
+        description="How ranges are taken from the calibration images; `entropy` in ONNX Runtime only.",
     )
+    accuracy_drop: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
+        default=None,
+        description="Accuracy control, OpenVINO only: layers go back to float, those that cost most first, until no "
+        "more than this share of accuracy is lost on the validation split.",
+    )
+    epochs: Annotated[int, Field(ge=0, le=10_000)] = Field(
+        default=0,
+        description="Epochs of quantization-aware training: the parent is trained on while it computes as the int8 "
+        "file will, then quantized. 0 quantizes it as it is.",
+    )
+    learning_rate: LearningRate | None = Field(
+        default=None, description="Peak learning rate of those epochs; a tenth of the recipe's where unset."
+    )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _fits_together(cls, raw: Any, validate: ModelWrapValidatorHandler[QuantizeConfig]) -> QuantizeConfig:
+        return with_mistakes(lambda: validate(raw), _quantize_mistakes(raw))
+
+    @property
+    def target_runtime(self) -> Runtime:
+        """The runtime that the file is made for."""
+        return self.runtime or default_runtime(self.dtype)
+
+
+def _quantize_mistakes(raw: Any) -> list[InitErrorDetails]:
+    """Settings of a quantization, as they stand in the config, that exclude each other."""
+    if not isinstance(raw, Mapping):
+        return []
+    dtype, method = raw.get("dtype", "int8"), raw.get("method")
+    runtime = raw.get("runtime") or default_runtime(dtype)
+    mistakes = []
+    if dtype == "bf16" and runtime == "onnxruntime":
+        expected = "`openvino`: ONNX Runtime has no bf16 on CPUs"
+        mistakes.append(mistake_at(("runtime",), "`onnxruntime` with `dtype: bf16`", expected))
+    if runtime == "openvino" and method == "entropy":
+        mistakes.append(mistake_at(("method",), "`entropy` for OpenVINO", "`minmax` or `percentile`"))
+    if dtype == "bf16":
+        for key in ("accuracy_drop", "epochs"):  # other settings have defaults, which a resolved config names
+            if raw.get(key):
+                mistakes.append(mistake_at((key,), f"`{key}` with `dtype: bf16`", "`dtype: int8`, or no such setting"))
+    elif raw.get("accuracy_drop") is not None and runtime != "openvino":
+        mistakes.append(mistake_at(("accuracy_drop",), "accuracy control in ONNX Runtime", "`runtime: openvino`"))
+    if raw.get("accuracy_drop") is not None and raw.get("epochs"):
+        expected = "one of the two: layers that were trained as int8 stay int8"
+        mistakes.append(mistake_at(("accuracy_drop",), "accuracy control with `epochs`", expected))
+    if raw.get("learning_rate") is not None and not raw.get("epochs"):
+        mistakes.append(mistake_at(("learning_rate",), "a learning rate without `epochs`", "`epochs` above 0"))
+    return mistakes
 
 
 class VariantConfig(Config):
@@ -112,7 +171,7 @@ class VariantConfig(Config):
     prune: PruneConfig | None = Field(default=None, description="Remove channels, then fine-tune.")
     distil: DistilConfig | None = Field(default=None, description="Train a smaller student.")
     finetune: FinetuneConfig | None = Field(default=None, description="Train the parent on.")
-    quantize: QuantizeConfig | None = Field(default=None, description="Go to 8-bit integers.")
+    quantize: QuantizeConfig | None = Field(default=None, description="Go to 8-bit integers, or to bf16.")
 
     @model_validator(mode="wrap")
     @classmethod
@@ -123,6 +182,11 @@ class VariantConfig(Config):
     def step(self) -> Step:
         """The step that makes this variant."""
         return next(step for step in STEPS if getattr(self, step) is not None)
+
+    @property
+    def trains(self) -> bool:
+        """Whether the step takes gradient steps."""
+        return self.quantize is None or self.quantize.epochs > 0
 
 
 def _step_mistakes(raw: Any) -> list[InitErrorDetails]:

@@ -18,17 +18,18 @@ def failed(reason: str) -> str:
     return f"failed: {reason}"
 
 
-def artifact_status(problems: Sequence[Problem], step: Step, latency_ratio_parent: float | None) -> str:
+def artifact_status(problems: Sequence[Problem], step: Step, latency_ratio_fp32: float | None) -> str:
     """The status of a file, or of a variant over its seeds.
 
     Args:
         problems: what its proof found.
         step: the step that made it.
-        latency_ratio_parent: how long it takes over what its parent takes; None for `dense`.
+        latency_ratio_fp32: how long it takes over what its parent takes in fp32 in the same runtime; None for those
+            that are not quantized.
     """
     if problems:
         return failed(problems[0].message)
-    return SLOWER if step == "quantize" and is_slower(latency_ratio_parent) else OK
+    return SLOWER if step == "quantize" and is_slower(latency_ratio_fp32) else OK
 
 
 def is_slower(latency_ratio: float | None) -> bool:

@@ -163,8 +163,10 @@ def _reason(variant: VariantRecord, recommended: str | None, confidence: float) 
 
 
 def _slower_than_parent(variant: VariantRecord) -> str:
-    own = "its own fp32, " if variant.artifact_status == SLOWER else ""
-    return f"{wording.speed(variant.latency_ratio_parent or 1.0)} than {own}{variant.parent}, timed in turns"
+    if variant.artifact_status == SLOWER:
+        speed = wording.speed(variant.latency_ratio_fp32 or 1.0)
+        return f"{speed} than its own fp32, {variant.parent} in {wording.runtime(variant.runtime)}, timed in turns"
+    return f"{wording.speed(variant.latency_ratio_parent or 1.0)} than {variant.parent}, timed in turns"
 
 
 def _failure(variant: FailedVariant) -> str:

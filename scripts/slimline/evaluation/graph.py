@@ -1,19 +1,18 @@
-"""What stands in an ONNX file, and what a runtime makes of it: counted, not believed."""
+"""What stands in an ONNX file: counted, not believed."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 from onnx import TensorProto
 
-from slimline.models.onnx_file import INTEGER_OPERATORS, OUTPUT, optimised_graph
+from slimline.models.session import OUTPUT
+from slimline.models.target import Target
 
-RUNTIME_KEY = "slimline.runtime"
-DEFAULT_RUNTIME = "onnxruntime"
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 PRODUCTS = ("Conv", "Gemm", "MatMul", "ConvTranspose")
 # Operators that hand values on as they are, so that the type of what comes out is that of what goes in.
@@ -45,21 +44,6 @@ class Graph:
     logits_from: str
 
 
-@dataclass(frozen=True)
-class Execution:
-    """What a runtime executes, after its own optimisation.
-
-    Attributes:
-        operators: number of each operator.
-        integer_operators: number of those that compute in integers.
-        fused_operators: number of those that do the work of several of the file's.
-    """
-
-    operators: dict[str, int]
-    integer_operators: int
-    fused_operators: int
-
-
 def read_graph(path: Path) -> Graph:
     """The facts in a file, without running it."""
     model = onnx.load(path)
@@ -76,9 +60,8 @@ def read_graph(path: Path) -> Graph:
     }
     products = [node for node in graph.node if node.op_type in PRODUCTS]
     batches = [item.type.tensor_type.shape.dim[:1] for item in (*graph.input, *graph.output)]
-    metadata = {entry.key: entry.value for entry in model.metadata_props}
     return Graph(
-        runtime=metadata.get(RUNTIME_KEY, DEFAULT_RUNTIME),
+        runtime=Target.read(path).runtime,
         opset=next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")),
         symbolic_batch=all(dims and not dims[0].HasField("dim_value") for dims in batches),
         quantize_nodes=counts[QUANTIZE],
@@ -112,33 +95,3 @@ def _integer_type(name: str, producers: dict[str, onnx.NodeProto], types: dict[s
     # Without a zero point the type is that of the quantized value; it is uint8 where nothing says another.
     kind = types.get(zero_point) or types.get(node.input[0]) or TensorProto.UINT8
     return str(TensorProto.DataType.Name(kind)).lower()
-
-
-def executed(path: Path, runtime: str, scratch: Path) -> Execution:
-    """What the runtime of a file executes.
-
-    Args:
-        path: the file.
-        runtime: name of the runtime, a key of EXECUTED.
-        scratch: a file name that may be used and is removed afterwards.
-    """
-    return EXECUTED[runtime](path, scratch)
-
-
-def _executed_by_onnxruntime(path: Path, scratch: Path) -> Execution:
-    nodes = list(optimised_graph(path, scratch).node)
-    counts = Counter(node.op_type for node in nodes)
-    return Execution(
-        operators=dict(sorted(counts.items())),
-        integer_operators=sum(counts[name] for name in INTEGER_OPERATORS),
-        fused_operators=sum(_is_fused(node) for node in nodes),
-    )
-
-
-def _is_fused(node: onnx.NodeProto) -> bool:
-    """An integer operator is one with its q/dq nodes; a blocked convolution may have an activation in it."""
-    is_fused = node.op_type in INTEGER_OPERATORS or "Fused" in node.op_type
-    return is_fused or any(attribute.name == "activation" for attribute in node.attribute)
-
-
-EXECUTED: dict[str, Callable[[Path, Path], Execution]] = {"onnxruntime": _executed_by_onnxruntime}

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -24,10 +24,11 @@ import numpy.typing as npt
 from slimline.config.evaluation import LatencyConfig
 from slimline.config.variants import DENSE
 from slimline.errors import SlimlineError
-from slimline.evaluation.latency_record import Baseline, LatencyRecord
+from slimline.evaluation.latency_record import Baseline, FloatBaseline, LatencyRecord
 from slimline.evaluation.machine import cpu_name
 from slimline.evaluation.record_base import write_record
 from slimline.files import read_json
+from slimline.models.target import Target
 
 # A process that waited for its turn finds cold caches and a slow clock; the runs of its first moments are not timed.
 SETTLE_MS = 5.0
@@ -50,10 +51,12 @@ class Times(NamedTuple):
 
 
 class Worker:
-    """One artifact in a fresh process; see `latency_worker`."""
+    """One artifact in a fresh process, in the runtime of `target`; see `latency_worker`."""
 
-    def __init__(self, onnx: Path, threads: int, shape: tuple[int, ...]) -> None:
-        conditions = {"onnx": str(onnx), "threads": threads, "shape": shape, "seed": IMAGE_SEED}
+    def __init__(self, onnx: Path, target: Target, threads: int, shape: tuple[int, ...]) -> None:
+        conditions = {
+            "onnx": str(onnx), "target": asdict(target), "threads": threads, "shape": shape, "seed": IMAGE_SEED
+        }  # fmt: skip
         self._onnx = onnx
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the worker)
         self._process = subprocess.Popen(
@@ -132,11 +135,13 @@ class References:
         dense: the dense model's file.
         parent: name of the variant that the artifact was made of; None for `dense`.
         parent_onnx: its file, which may be that of `dense`; None for `dense`.
+        dtype: type that the artifact was quantized to; None where it was not.
     """
 
     dense: Path
     parent: str | None = None
     parent_onnx: Path | None = None
+    dtype: str | None = None
 
     @property
     def by_name(self) -> dict[str, Path]:
@@ -145,6 +150,13 @@ class References:
         if self.parent is not None and self.parent_onnx is not None:
             files.setdefault(self.parent, self.parent_onnx)
         return files
+
+    def floats(self, target: Target) -> list[Target]:
+        """How the parent is opened to be what an artifact for `target` would be in float, in the same runtime."""
+        if self.dtype is None:
+            return []
+        in_bf16 = [Target("openvino", "bf16")] if self.dtype != "bf16" and target.runtime == "openvino" else []
+        return [Target(target.runtime, "f32"), *(each for each in in_bf16 if _has_bf16())]
 
 
 def measure_latency(
@@ -158,12 +170,15 @@ def measure_latency(
 ) -> None:
     """Times an artifact against the dense model and its own parent of the same seed and writes `latency.json`.
 
+    A quantized one is timed against its parent in its own runtime as well, in each float precision that the CPU has:
+    a runtime that is faster in float already is no merit of int8.
+
     Each has a process of its own. After the warm-ups they take turns in rounds, the references first and last. For
     `dense` both are the same file: the ratio is then an A/A measurement, whose distance from 1 is its own error.
 
     Args:
         onnx: the shipped file.
-        references: the dense model's and the parent's.
+        references: the dense model's and the parent's, and what the artifact was quantized to.
         settings: batch size, threads and numbers of runs.
         image_shape: (C, H, W) of the random uint8 images.
         output: `latency.json`.
@@ -175,15 +190,26 @@ def measure_latency(
     """
     load_average = os.getloadavg()[0]  # before this measurement adds to it
     shape = (settings.batch_size, *image_shape)
+    target, files = Target.read(onnx), references.by_name
+    as_shipped = {name: (path, Target.read(path)) for name, path in files.items()}
+    parent = references.parent
+    floats = [(files[parent], each) for each in references.floats(target)] if parent is not None else []
+    opened = list(dict.fromkeys([*as_shipped.values(), *floats]))  # each once: often the parent is in that runtime
     with ExitStack() as stack:
-        paths = (onnx, *references.by_name.values())
-        artifact, *others = [stack.enter_context(Worker(path, settings.threads, shape)) for path in paths]
+        artifact, *others = [
+            stack.enter_context(Worker(*each, settings.threads, shape)) for each in [(onnx, target), *opened]
+        ]
         runtime = artifact.start()
         for other in others:
             other.start()
         artifact_rounds, others_rounds = _take_turns(artifact, others, settings)
-    rounds_of = dict(zip(references.by_name, others_rounds, strict=True))
-    parent = references.parent
+    rounds = dict(zip(opened, others_rounds, strict=True))
+    rounds_of = {name: rounds[each] for name, each in as_shipped.items()}
+    in_float = [
+        _summarise_float(parent, each.precision, artifact_rounds, rounds[path, each])
+        for path, each in floats
+        if parent is not None
+    ]
     wall_ms = np.concatenate([times.wall_ms for times in artifact_rounds])
     p50_ms, p95_ms, p99_ms = (float(value) for value in np.percentile(wall_ms, [50, 95, 99]))
     record = LatencyRecord(
@@ -206,6 +232,8 @@ def measure_latency(
         ratio_p50=_ratio(artifact_rounds, rounds_of[DENSE]),
         parent=_summarise(parent, rounds_of[parent]) if parent is not None else None,
         ratio_parent_p50=_ratio(artifact_rounds, rounds_of[parent]) if parent is not None else None,
+        floats=in_float,
+        ratio_float_p50=max((each.ratio_p50 for each in in_float), default=None),
     )
     write_record(output, record)
 
@@ -215,6 +243,17 @@ def _summarise(variant: str, rounds: list[Times]) -> Baseline:
     first_ms, last_ms = (float(np.median(rounds[index].wall_ms)) for index in (0, -1))
     p50_ms = float(np.median(np.concatenate([times.wall_ms for times in rounds])))
     return Baseline(variant=variant, p50_ms=p50_ms, drift=last_ms / first_ms - 1)
+
+
+def _summarise_float(variant: str, precision: str, artifact_rounds: list[Times], rounds: list[Times]) -> FloatBaseline:
+    summary = _summarise(variant, rounds).model_dump()
+    return FloatBaseline(**summary, precision=precision, ratio_p50=_ratio(artifact_rounds, rounds))
+
+
+def _has_bf16() -> bool:
+    from slimline.models.openvino_session import has_bf16  # not where no file is for OpenVINO: it takes half a second
+
+    return has_bf16()
 
 
 def _ratio(artifact_rounds: list[Times], baseline_rounds: list[Times]) -> float:

@@ -18,6 +18,13 @@ class Baseline(Record):
     )
 
 
+class FloatBaseline(Baseline):
+    """The float file behind a quantized one, in the runtime of the quantized one, timed in turns with it."""
+
+    precision: str = described("Precision in which the runtime was told to compute: `f32` or `bf16`.")
+    ratio_p50: float = described("As `ratio_p50` of the artifact, against this.", "ratio")
+
+
 class LatencyRecord(Record):
     """`latency.json`: how long one artifact takes, and under which conditions."""
 
@@ -25,6 +32,7 @@ class LatencyRecord(Record):
     variant: str = described("Variant.")
     seed: int = described("Seed of the model.")
     runtime: str = described("Runtime that executes the graph.")
+    precision: str = described("Precision that it was told for all that is not quantized: `f32` or `bf16`.")
     runtime_version: str = described("Its version.")
     provider: str = described("Its execution provider.")
     device: str = described("Processor's name.")
@@ -55,3 +63,8 @@ class LatencyRecord(Record):
         "The variant that the artifact was made of, timed in the same minutes; null for `dense`."
     )
     ratio_parent_p50: float | None = described("As `ratio_p50`, against the parent; null for `dense`.", "ratio")
+    floats: list[FloatBaseline] = described(
+        "Quantized artifacts: the parent in the artifact's own runtime, in each float precision of this CPU that the "
+        "artifact is not in itself. Empty for others."
+    )
+    ratio_float_p50: float | None = described("As `ratio_p50`, against the fastest of them; null without any.", "ratio")

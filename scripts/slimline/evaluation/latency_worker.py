@@ -17,14 +17,14 @@ from typing import Any, TextIO
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from slimline.errors import SlimlineError
-from slimline.evaluation.session import INPUT, OUTPUT, open_session
+from slimline.models.session import Session, open_session
+from slimline.models.target import Target
 
 
 def time_runs(
-    session: Any, images: npt.NDArray[np.uint8], *, timed: int, untimed: int, settle_ms: float
+    session: Session, images: npt.NDArray[np.uint8], *, timed: int, untimed: int, settle_ms: float
 ) -> dict[str, list[int]]:
     """Wall and CPU time in nanoseconds of each of `timed` runs, after others that are not timed.
 
@@ -35,16 +35,15 @@ def time_runs(
         untimed: least number of runs before them.
         settle_ms: least time that those take.
     """
-    feed = {INPUT: images}
     settled_ns = time.perf_counter_ns() + settle_ms * 1e6
     while untimed > 0 or time.perf_counter_ns() < settled_ns:
-        session.run([OUTPUT], feed)
+        session.run(images)
         untimed -= 1
     wall_ns, cpu_ns = [], []
     for _ in range(timed):
         cpu_start = time.process_time_ns()
         wall_start = time.perf_counter_ns()
-        session.run([OUTPUT], feed)
+        session.run(images)
         wall_ns.append(time.perf_counter_ns() - wall_start)
         cpu_ns.append(time.process_time_ns() - cpu_start)
     return {"wall_ns": wall_ns, "cpu_ns": cpu_ns}
@@ -54,7 +53,8 @@ def serve(conditions: dict[str, Any], requests: Iterable[str], answers: TextIO) 
     """Opens the session that `conditions` ask for and answers each request until there are no more.
 
     Args:
-        conditions: `onnx` (path), `threads`, `shape` ([batch, C, H, W]) and `seed` of the random images.
+        conditions: `onnx` (path), `target` (runtime and precision), `threads`, `shape`
+            ([batch, C, H, W]) and `seed` of the random images.
         requests: lines such as `{"timed": 40, "untimed": 1, "settle_ms": 5}`.
         answers: gets one line for each.
     """
@@ -65,12 +65,13 @@ def serve(conditions: dict[str, Any], requests: Iterable[str], answers: TextIO) 
 
     images = np.random.default_rng(conditions["seed"]).integers(0, 256, conditions["shape"], dtype=np.uint8)
     try:
-        session = open_session(Path(conditions["onnx"]), conditions["threads"])
+        session = open_session(Path(conditions["onnx"]), conditions["threads"], Target(**conditions["target"]))
     except SlimlineError as error:
         answer({"error": str(error)})
         return
-    provider = session.get_providers()[0]
-    answer({"runtime": "onnxruntime", "runtime_version": onnxruntime.__version__, "provider": provider})
+    runtime, precision = session.target.runtime, session.target.precision
+    version = session.version
+    answer({"runtime": runtime, "precision": precision, "runtime_version": version, "provider": session.provider})
     for request in requests:
         try:
             answer(time_runs(session, images, **json.loads(request)))

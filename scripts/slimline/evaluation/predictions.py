@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +10,8 @@ import numpy.typing as npt
 from slimline.data.prepared import PreparedDataset
 from slimline.errors import NotSupportedError, SlimlineError
 from slimline.evaluation.prediction_file import Predictions, write_predictions
-from slimline.evaluation.session import INPUT, OUTPUT, open_session
 from slimline.failed import is_of_the_machine
+from slimline.models.session import Session, open_session
 
 
 def predict(onnx: Path, prepared: Path, output: Path, batch_size: int, threads: int) -> None:
@@ -46,10 +45,10 @@ def predict(onnx: Path, prepared: Path, output: Path, batch_size: int, threads: 
     write_predictions(output, predictions)
 
 
-def _run(session: Any, images: npt.NDArray[np.uint8], classes: int, onnx: Path) -> npt.NDArray[np.float32]:
+def _run(session: Session, images: npt.NDArray[np.uint8], classes: int, onnx: Path) -> npt.NDArray[np.float32]:
     """Logits [n, classes] of one batch [n, C, H, W]."""
     try:
-        (logits,) = session.run([OUTPUT], {INPUT: images})
+        logits = session.run(images)
     except Exception as error:  # the runtime's exceptions have no common base of their own
         if is_of_the_machine(error):
             raise

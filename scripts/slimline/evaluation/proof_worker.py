@@ -10,20 +10,19 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from slimline.errors import SlimlineError
-from slimline.evaluation.graph import executed, read_graph
+from slimline.evaluation.graph import read_graph
 from slimline.evaluation.proof import problem
 from slimline.evaluation.proof_record import Facts, Problem
-from slimline.evaluation.session import INPUT, OUTPUT, open_session
 from slimline.evaluation.statistics import tied_share, top1
 from slimline.failed import is_of_the_machine
 from slimline.files import sha256_file, write_json
 from slimline.models.onnx_file import load_reference
+from slimline.models.session import Session, open_session
 
 Logits = npt.NDArray[np.float32]
 SMALL_BATCHES = (1, 2, 7)
@@ -32,13 +31,12 @@ N_SMALL = 14
 THREADS = 1
 
 
-def establish(onnx: Path, reference: Path, scratch: Path) -> Facts | Problem:
+def establish(onnx: Path, reference: Path) -> Facts | Problem:
     """The facts of a file, or why there are none.
 
     Args:
         onnx: the file.
         reference: images and PyTorch's logits, see `save_reference`.
-        scratch: a file name that may be used and is removed afterwards.
     """
     try:
         session = open_session(onnx, THREADS)
@@ -53,10 +51,9 @@ def establish(onnx: Path, reference: Path, scratch: Path) -> Facts | Problem:
     logits = answers[len(images)]
     if not all(np.isfinite(values).all() for values in answers.values()):
         return problem("not-finite", f"logits of {len(images)} training images are NaN or infinite")
-    graph = asdict(read_graph(onnx))
     return Facts(
-        **graph,
-        **asdict(executed(onnx, graph["runtime"], scratch)),
+        **asdict(read_graph(onnx)),
+        **asdict(session.execution()),
         onnx_sha256=sha256_file(onnx),
         size_bytes=onnx.stat().st_size,
         n_images=len(images),
@@ -69,7 +66,7 @@ def establish(onnx: Path, reference: Path, scratch: Path) -> Facts | Problem:
     )
 
 
-def _in_batches(session: Any, images: npt.NDArray[np.uint8]) -> dict[int, Logits] | Problem:
+def _in_batches(session: Session, images: npt.NDArray[np.uint8]) -> dict[int, Logits] | Problem:
     """Logits of the first images by size of batch, and of all of them in one; or what went wrong."""
     some = images[:N_SMALL]
     answers: dict[int, Logits] = {}
@@ -92,8 +89,8 @@ def _in_batches(session: Any, images: npt.NDArray[np.uint8]) -> dict[int, Logits
     return answers
 
 
-def _run(session: Any, images: npt.NDArray[np.uint8]) -> Logits:
-    (logits,) = session.run([OUTPUT], {INPUT: images})
+def _run(session: Session, images: npt.NDArray[np.uint8]) -> Logits:
+    logits = session.run(images)
     if len(logits) != len(images):
         raise ValueError(f"it gives {len(logits)} rows for {len(images)} images")
     return np.asarray(logits, dtype=np.float32)
@@ -115,6 +112,6 @@ def _spread(values: Logits) -> float:
 
 if __name__ == "__main__":
     task = json.loads(sys.argv[1])
-    found = establish(Path(task["onnx"]), Path(task["reference"]), Path(task["scratch"]))
+    found = establish(Path(task["onnx"]), Path(task["reference"]))
     key = "problem" if isinstance(found, Problem) else "facts"
     write_json(Path(task["output"]), {key: found.model_dump(mode="json")})

@@ -95,7 +95,7 @@ def establish_afresh(onnx: Path, reference: Path, folder: Path) -> Facts:
     """
     with TemporaryDirectory(dir=folder, prefix=".proof-") as temporary:
         output = Path(temporary, "facts.json")
-        paths = {"onnx": onnx, "reference": reference, "output": output, "scratch": Path(temporary, "optimised.onnx")}
+        paths = {"onnx": onnx, "reference": reference, "output": output}
         task = json.dumps({name: str(path) for name, path in paths.items()})
         command = [sys.executable, "-m", "slimline.evaluation.proof_worker", task]
         done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)

@@ -105,6 +105,14 @@ class Row(Record):
         higher_is_better=True,
         ci="percentile bootstrap over test images, paired",
     )
+    runtime: str = described("Runtime that `model.onnx` is made for, and was scored and timed in.")
+    dtype: str = described("Type of weights and activations: `fp32`, `int8` or `bf16`.")
+    latency_ratio_float: float | None = described(
+        "Quantized models: median wall time over that of the parent in the same runtime, in the fastest float "
+        "precision of the CPU, timed in turns; empty for others.",
+        "ratio",
+        label="Latency against float in its runtime",
+    )
 
 
 class FailedRow(Record):
@@ -183,6 +191,18 @@ class VariantRecord(Record):
     artifact_status: str = described(
         "`ok`, `slower than its own fp32`, or `failed: ` and the reason, where a seed failed. Only what is "
         "`ok` and not slower than its parent is ever recommended."
+    )
+    runtime: str = described("Runtime that the file is made for, and was scored and timed in.")
+    dtype: str = described("Type of weights and activations: `fp32`, `int8` or `bf16`.")
+    latency_ratio_fp32: float | None = described(
+        "Quantized variants: median over seeds of the latency ratio to the parent in the same runtime, in fp32; null "
+        "for others.",
+        "ratio",
+    )
+    latency_ratio_float: float | None = described(
+        "Quantized variants: median over seeds of the latency ratio to the parent in the same runtime, in the fastest "
+        "float precision of the CPU; null for others.",
+        "ratio",
     )
     problems: list[Problem] = described("What the proofs of its files found, over all seeds; empty where all is well.")
     gate: list[GateCheck] = described("The declared thresholds; empty for `dense` and its controls.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median, median_high, stdev
 from typing import Any
@@ -43,6 +43,8 @@ class Export(BaseModel):
     macs: int
     size_bytes: int
     onnx_sha256: str
+    dtype: str
+    runtime: str
     parity: Parity
 
 
@@ -128,7 +130,8 @@ def summarise_variant(study: Study, variant: str) -> VariantRecord:
     accuracies = correct.mean(axis=1).tolist()
     accuracy = statistics.seed_mean_accuracy(correct, evaluation.confidence)
     latency_ratio = median(model.latency.ratio_p50 for model in models)
-    latency_ratio_parent = _ratio_to_parent(models)
+    latency_ratio_parent = _median_known(model.latency.ratio_parent_p50 for model in models)
+    latency_ratio_fp32 = _median_known(map(ratio_to_own_fp32, models))
     step, problems = study.experiment.step(variant), _problems(models)
     size_ratio = median(_size_ratios(study, variant))
     delta = None if variant == DENSE else _difference(study, variant, DENSE)
@@ -165,17 +168,26 @@ def summarise_variant(study: Study, variant: str) -> VariantRecord:
         ),
         tied_share=statistics.tied_share(study.predicted(variant)),
         latency_ratio_parent=latency_ratio_parent,
-        artifact_status=artifact_status(problems, step, latency_ratio_parent),
+        artifact_status=artifact_status(problems, step, latency_ratio_fp32),
+        runtime=models[0].export.runtime,
+        dtype=models[0].export.dtype,
+        latency_ratio_fp32=latency_ratio_fp32,
+        latency_ratio_float=_median_known(model.latency.ratio_float_p50 for model in models),
         problems=problems,
         gate=checks,
         status=status,
     )
 
 
-def _ratio_to_parent(models: Sequence[Measured]) -> float | None:
-    """The median over seeds; None for dense, which has no parent."""
-    ratios = [ratio for model in models if (ratio := model.latency.ratio_parent_p50) is not None]
-    return median(ratios) if ratios else None
+def ratio_to_own_fp32(model: Measured) -> float | None:
+    """How long a quantized model takes over its parent in fp32 in the same runtime; None for others."""
+    return next((each.ratio_p50 for each in model.latency.floats if each.precision == "f32"), None)
+
+
+def _median_known(ratios: Iterable[float | None]) -> float | None:
+    """The median over seeds; None where there are no such ratios."""
+    known = [ratio for ratio in ratios if ratio is not None]
+    return median(known) if known else None
 
 
 def _problems(models: Sequence[Measured]) -> list[Problem]:
@@ -282,7 +294,6 @@ def make_row(study: Study, variant: str, seed: int, status: Status) -> Row:
     accuracy = study.accuracy(variant, seed)
     low, high = statistics.wilson_interval(accuracy, len(study.labels), study.experiment.evaluation.confidence)
     is_dense = variant == DENSE
-    ratio_parent = model.latency.ratio_parent_p50
     control = study.control_of(variant)
     return Row(
         experiment=study.experiment.experiment,
@@ -313,11 +324,14 @@ def make_row(study: Study, variant: str, seed: int, status: Status) -> Row:
         timed_runs=model.latency.timed_runs,
         latency_drift=model.latency.baseline.drift,
         device=model.latency.device,
-        latency_ratio_parent=ratio_parent,
+        latency_ratio_parent=model.latency.ratio_parent_p50,
         opset=model.proof.opset,
         integer_operators=model.proof.integer_operators,
         fused_operators=model.proof.fused_operators,
-        artifact_status=artifact_status(model.proof.problems, study.experiment.step(variant), ratio_parent),
+        artifact_status=artifact_status(model.proof.problems, study.experiment.step(variant), ratio_to_own_fp32(model)),
+        runtime=model.export.runtime,
+        dtype=model.export.dtype,
+        latency_ratio_float=model.latency.ratio_float_p50,
         control=control,
         accuracy_delta_control=None if control is None else accuracy - study.accuracy(control, seed),
     )

@@ -42,6 +42,11 @@ def size(size_ratio: float) -> str:
     return _times(size_ratio, "smaller", "larger", "as large")
 
 
+def runtime(name: str) -> str:
+    """A runtime as its makers write it."""
+    return {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}.get(name, name)
+
+
 def file_size(size_bytes: int) -> str:
     """A size with three digits in the fitting unit of 1,000, such as "62.1 kB"."""
     value, exponent = float(size_bytes), 0

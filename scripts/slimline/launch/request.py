@@ -10,7 +10,7 @@ from slimline.code_hash import entry_point_hash
 from slimline.config.cluster import ClusterConfig
 from slimline.config.model import ModelConfig
 from slimline.config.train import TrainConfig
-from slimline.config.variants import DistilConfig, FinetuneConfig, PruneConfig
+from slimline.config.variants import DistilConfig, FinetuneConfig, PruneConfig, QuantizeConfig
 from slimline.files import read_json, sha256_file
 from slimline.launch.run import TrainingOutputs, launch
 from slimline.model_rule import run_model_rule
@@ -77,9 +77,11 @@ def launch_training(
     launch(spec, plan, ClusterConfig.model_validate(params["cluster"]), places)
 
 
-def _step(params: Mapping[str, Any]) -> PruneConfig | DistilConfig | FinetuneConfig | None:
+def _step(params: Mapping[str, Any]) -> PruneConfig | DistilConfig | FinetuneConfig | QuantizeConfig | None:
     if "prune" in params:
         return PruneConfig.model_validate(params["prune"])
     if "finetune" in params:
         return FinetuneConfig.model_validate(params["finetune"])
+    if "quantize" in params:
+        return QuantizeConfig.model_validate(params["quantize"])
     return DistilConfig.model_validate(params["distil"]) if "distil" in params else None

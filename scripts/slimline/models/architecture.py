@@ -24,6 +24,8 @@ class Architecture:
         width: factor on the number of channels.
         dropout: dropout before the last layer.
         pruning: channels removed since, one entry per pruning step: (module, along output channels?, indexes).
+        ranges: smallest and largest value of the input or output of layers, with which the weights were trained to
+            be quantized: (`<layer>.input` or `<layer>.output`, smallest, largest).
     """
 
     name: str
@@ -37,6 +39,7 @@ class Architecture:
     width: float = 1.0
     dropout: float = 0.0
     pruning: tuple[tuple[str, bool, tuple[int, ...]], ...] = field(default=())
+    ranges: tuple[tuple[str, float, float], ...] = ()
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -54,4 +57,5 @@ class Architecture:
         for key in ("mean", "std", "class_names"):
             fields[key] = tuple(fields[key])
         fields["pruning"] = tuple((name, out, tuple(indexes)) for name, out, indexes in fields["pruning"])
+        fields["ranges"] = tuple((name, low, high) for name, low, high in fields.get("ranges", ()))
         return cls(**fields)

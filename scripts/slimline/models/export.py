@@ -17,7 +17,8 @@ from slimline.errors import NotSupportedError
 from slimline.models.architecture import Architecture
 from slimline.models.artifact import load_artifact
 from slimline.models.count import count_macs, count_parameters
-from slimline.models.onnx_file import INPUT, OUTPUT, parity, save_lean, save_reference, write_description
+from slimline.models.onnx_file import parity, save_lean, save_reference, write_description
+from slimline.models.session import INPUT, OUTPUT
 
 OPSET = 20
 PARITY_SAMPLES = 64

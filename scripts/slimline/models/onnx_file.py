@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 from safetensors.numpy import load_file, save_file
 
 from slimline.files import replacing, sha256_file, write_json
+from slimline.models.session import open_session
+from slimline.models.target import Target
 
 FORMAT = 1
-INPUT, OUTPUT = "images", "logits"
-INTEGER_OPERATORS = ("QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "QGemm", "QLinearAdd")
 
 
 @dataclass(frozen=True)
@@ -39,12 +37,18 @@ class Parity:
     argmax_agreement: float
 
 
-def save_lean(model: onnx.ModelProto, path: Path) -> None:
+def save_lean(model: onnx.ModelProto, path: Path, target: Target | None = None) -> None:
     """Writes one file without what exporters leave behind: paths, stack traces, names of their passes.
 
     It would be a tenth of a small model's size, and differ from machine to machine.
+
+    Args:
+        model: changed in place.
+        path: the file.
+        target: the runtime that it is meant for, and the precision; ONNX Runtime in f32 where None.
     """
     del model.metadata_props[:]
+    (target or Target()).write(model)
     model.doc_string = ""
     graph = model.graph
     for part in (graph, *graph.node, *graph.input, *graph.output, *graph.initializer, *graph.value_info):
@@ -53,18 +57,24 @@ def save_lean(model: onnx.ModelProto, path: Path) -> None:
     for function in model.functions:
         function.doc_string = ""
     del graph.value_info[:]
+    _keep_used_opsets(model)
     onnx.checker.check_model(model, full_check=True)
     with replacing(path) as temporary:
         onnx.save(model, temporary)
 
 
+def _keep_used_opsets(model: onnx.ModelProto) -> None:
+    """Tools declare every set of operators that they know."""
+    used = {node.domain for node in model.graph.node} | {function.domain for function in model.functions}
+    used |= {node.domain for function in model.functions for node in function.node}
+    kept = [entry for entry in model.opset_import if entry.domain in used or not entry.domain]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+
+
 def run_onnx(path: Path, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Logits [n, k] of uint8 images [n, c, h, w], on one CPU thread."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    logits: npt.NDArray[np.float32] = session.run([OUTPUT], {INPUT: images})[0]
-    return logits
+    """Logits [n, k] of uint8 images [n, c, h, w], on one CPU thread of the runtime that the file names."""
+    return open_session(path, threads=1).run(images)
 
 
 def parity(
@@ -81,47 +91,30 @@ def parity(
     )
 
 
-def optimised_graph(path: Path, scratch: Path) -> onnx.GraphProto:
-    """The graph that ONNX Runtime executes on this machine, after its own fusions.
-
-    Args:
-        path: the model.
-        scratch: where the optimised graph may be written; removed afterwards.
-    """
-    options = onnxruntime.SessionOptions()
-    options.optimized_model_filepath = str(scratch)
-    options.log_severity_level = 3  # that the file fits this machine alone is known: it is only counted
-    onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    graph = onnx.load(scratch).graph
-    scratch.unlink()
-    return graph
-
-
-def executed_operators(path: Path, scratch: Path) -> dict[str, int]:
-    """Operators of `optimised_graph` by name: what int8 really runs as int8."""
-    counts = Counter(node.op_type for node in optimised_graph(path, scratch).node)
-    return dict(sorted(counts.items()))
-
-
 def write_description(
-    path: Path, model: Path, *, variant: str, seed: int, dtype: str, parameters: int, macs: int, agreement: Parity
-) -> None:
-    """Writes `export.json`: the facts of one ONNX file, read from the file itself."""
-    operators = executed_operators(model, path.with_suffix(".optimised.onnx"))
+    path: Path, model: Path, *, variant: str, seed: int, dtype: str, parameters: int, macs: int, agreement: Parity,
+    quantization: dict[str, Any] | None = None,
+) -> None:  # fmt: skip
+    """Writes `export.json`: the facts of one ONNX file, read from the file itself; and how it was quantized."""
+    session = open_session(model, threads=1)
+    execution = session.execution()
     opset = next(entry.version for entry in onnx.load(model).opset_import if not entry.domain)
     content: dict[str, Any] = {
         "format": FORMAT,
         "variant": variant,
         "seed": seed,
         "dtype": dtype,
+        "runtime": session.target.runtime,
+        "runtime_version": session.version,
         "opset": opset,
         "parameters": parameters,
         "macs": macs,
         "size_bytes": model.stat().st_size,
         "onnx_sha256": sha256_file(model),
         "parity": asdict(agreement),
-        "operators": operators,
-        "quantized_operators": sum(operators.get(name, 0) for name in INTEGER_OPERATORS),
+        "operators": execution.operators,
+        "quantized_operators": execution.integer_operators,
+        "quantization": quantization,
     }
     write_json(path, content)
 

@@ -33,6 +33,8 @@ log = logging.getLogger("slimline")
 
 # (spec, world) -> model to train, its architecture, the loss
 Preparation = Callable[[TrainingSpec, World], tuple[nn.Module, Architecture, LossSum]]
+# (trained model, its architecture) -> architecture of what ships; may change the model in place
+Finish = Callable[[nn.Module, Architecture], Architecture]
 
 
 def run(spec: TrainingSpec, folder: Path) -> None:
@@ -40,8 +42,14 @@ def run(spec: TrainingSpec, folder: Path) -> None:
     run_training(spec, folder, _dense)
 
 
-def run_training(spec: TrainingSpec, folder: Path, prepare: Preparation) -> None:
+def run_training(spec: TrainingSpec, folder: Path, prepare: Preparation, finish: Finish | None = None) -> None:
     """Trains what `prepare` gives and writes the job's result folder; every kind of training ends here.
+
+    Args:
+        spec: the job.
+        folder: the job's folder.
+        prepare: gives the model.
+        finish: takes away from the trained model what does not ship.
 
     Raises:
         StoppedError: a stop was requested; a checkpoint holds the position.
@@ -65,7 +73,10 @@ def run_training(spec: TrainingSpec, folder: Path, prepare: Preparation) -> None
                 trainer, architecture = _trained(spec, folder, prepare, world, stop, rolled_back_from=error)
             except NotFiniteError as again:
                 raise _diverged(again, folder, world) from None
-        whole = unsharded(trainer.shipped(), architecture)  # all ranks take part
+        shipped = trainer.shipped()
+        if finish is not None:
+            architecture = finish(shipped, architecture)
+        whole = unsharded(shipped, architecture)  # all ranks take part
         if world.is_main:
             trainer.history.close()
             _write_result(folder, trainer, whole, architecture, time.monotonic() - started_s)

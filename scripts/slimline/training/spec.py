@@ -8,7 +8,7 @@ from typing import Any
 
 from slimline.config.model import ModelConfig
 from slimline.config.train import TrainConfig
-from slimline.config.variants import DistilConfig, FinetuneConfig, PruneConfig
+from slimline.config.variants import DistilConfig, FinetuneConfig, PruneConfig, QuantizeConfig
 from slimline.files import read_json, sha256_json, write_json
 
 FORMAT = 1
@@ -115,8 +115,8 @@ class TrainingSpec:
         inputs: SHA-256 by path of every file the result depends on.
         code: digest of the library files the result depends on.
         model: the model to train from scratch (dense training and students).
-        parent: folder of the parent's artifact (pruning, distillation and further training).
-        step: settings of what is done to the parent.
+        parent: folder of the parent's artifact; None for dense training.
+        step: settings of the step on it.
         teachers: folders of the artifacts that teach a student together; its parent alone where there are none.
     """
 
@@ -131,7 +131,7 @@ class TrainingSpec:
     code: str
     model: ModelConfig | None = None
     parent: Path | None = None
-    step: PruneConfig | DistilConfig | FinetuneConfig | None = None
+    step: PruneConfig | DistilConfig | FinetuneConfig | QuantizeConfig | None = None
     teachers: tuple[Path, ...] = ()
 
     @property
@@ -179,7 +179,7 @@ class TrainingSpec:
     def read(cls, folder: Path) -> TrainingSpec:
         """The spec in a job's folder."""
         content = read_json(folder / SPEC_FILE)
-        kinds = {kind.__name__: kind for kind in (PruneConfig, DistilConfig, FinetuneConfig)}
+        kinds = {kind.__name__: kind for kind in (PruneConfig, DistilConfig, FinetuneConfig, QuantizeConfig)}
         kind = kinds.get(content["step_kind"])
         return cls(
             experiment=content["experiment"],

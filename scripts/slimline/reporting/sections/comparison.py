@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from slimline.evaluation.latency_record import LatencyRecord
 from slimline.evaluation.records import FailedVariant, Row, VariantRecord
+from slimline.evaluation.wording import runtime
 from slimline.reporting.format import (
     BYTE_UNITS,
     COUNT_UNITS,
@@ -69,10 +70,13 @@ def _variants_table(evidence: Evidence) -> Table:
         Column(f"MACs{_in(macs)}", "model"),
         Column(f"file, {size.name}", "model"),
         Column(f"{TIMES} dense", "model"),
+        Column("type", "model", numeric=False),
+        Column("runtime", "latency, ms", numeric=False),
         Column("p50", "latency, ms"),
         Column("p95", "latency, ms"),
         Column("p99", "latency, ms"),
         Column(f"{TIMES} dense", "latency, ms"),
+        Column(f"{TIMES} float", "latency, ms"),
     ]
     rows = [
         [
@@ -82,8 +86,11 @@ def _variants_table(evidence: Evidence) -> Table:
             macs.cell(v.macs),
             size.cell(v.size_bytes),
             Cell(fixed(v.size_ratio, 2), v.size_ratio),
+            Cell(v.dtype, v.dtype),
+            Cell(runtime(v.runtime), v.runtime),
             *(Cell(fixed(ms, latency), ms) for ms in (v.latency_p50_ms, v.latency_p95_ms, v.latency_p99_ms)),
             Cell(fixed(v.latency_ratio, 2), v.latency_ratio),
+            _float_cell(v.latency_ratio_float),
         ]
         for v in variants
     ]
@@ -143,6 +150,10 @@ def _to_control_cell(v: VariantRecord) -> Cell:
     return replace(cell, note=f"{cell.note} {v.control}".strip())
 
 
+def _float_cell(latency_ratio: float | None) -> Cell:
+    return Cell("") if latency_ratio is None else Cell(fixed(latency_ratio, 2), latency_ratio)
+
+
 def _flips_cell(flips: float) -> Cell:
     return Cell(fixed(100 * flips, 2), flips)
 
@@ -158,6 +169,8 @@ def _methods(evidence: Evidence) -> str:
     if any(v.control for v in evidence.metrics.variants):
         parts.append("Control: dense trained on for as many steps as the variant was after it; no candidate itself.")
     parts.append("Under the number of seeds: worst to best seed. Flips: answers that differ from dense's.")
+    if any(v.latency_ratio_float is not None for v in evidence.metrics.variants):
+        parts.append("Times float: against the parent in the same runtime, in its fastest float precision.")
     return " ".join(parts)
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import yaml
 
+from slimline.config.runtime import default_runtime
 from slimline.evaluation.records import VariantRecord
+from slimline.evaluation.wording import runtime
 from slimline.reporting.charts.tradeoff import SHAPES
 from slimline.reporting.charts.tree import TreeNode, tree_chart
 from slimline.reporting.format import count, moment, percent, plural, sentence_list, size
@@ -111,7 +113,16 @@ def _recipe(record: VariantRecord, declared: Mapping[str, Any], evidence: Eviden
             len(evidence.histories[record.variant, seed].epochs) for seed in evidence.metrics.provenance.seeds
         )
         return f"trained on for {plural(n_epochs, 'epoch')}{', as a control' if record.is_control else ''}"
-    return f"{options.get('dtype', 'int8')}, calibrated on {options.get('calibration_samples', '?')} images"
+    return _quantization_words(options)
+
+
+def _quantization_words(options: Mapping[str, Any]) -> str:
+    dtype, epochs = options.get("dtype", "int8"), options.get("epochs", 0)
+    name = runtime(options.get("runtime") or default_runtime(dtype))
+    if dtype == "bf16":
+        return f"{dtype} for {name}"
+    trained = f"{plural(epochs, 'epoch')} of quantization-aware training, " if epochs else ""
+    return f"{dtype} for {name}, {trained}calibrated on {options.get('calibration_samples', '?')} images"
 
 
 def _model_words(model: Mapping[str, Any]) -> str:

@@ -38,7 +38,8 @@ def training_section(evidence: Evidence) -> Section:
         histories = {seed: h for (variant, seed), h in evidence.histories.items() if variant == record.variant}
         if histories:
             blocks += _blocks(record, histories)
-    untrained = [record.variant for record in evidence.metrics.variants if record.step == "quantize"]
+    trained = {variant for variant, _ in evidence.histories}
+    untrained = [record.variant for record in evidence.metrics.variants if record.variant not in trained]
     if untrained:
         reason = f"{sentence_list(untrained)} took no gradient steps, but quantized the weights of the parent"
         blocks.append(NotMeasured("Further curves", reason))
@@ -54,6 +55,7 @@ def _blocks(record: VariantRecord, histories: Histories) -> list[Block]:
             "prune": f"fine-tuned after {record.parent} was pruned",
             "distil": f"distilled from {record.parent}",
             "finetune": f"{record.parent} trained on",
+            "quantize": f"{record.parent} trained to be quantized",
         }[record.step]
     )
     heading = Heading(f"{record.variant}: {origin}, {plural(len(histories), 'seed')}")
