@@ -25,7 +25,7 @@ def test_each_shared_parent_is_made_once_per_seed(clone, tiny):
     made = {name: jobs[name] for name in ("train", "distil", "prune", "finetune", "quantize")}
     assert made == {"train": 2, "distil": 2, "prune": 2, "finetune": 2, "quantize": 4}
     assert jobs["export"] == 8
-    one = clone.jobs(*config, "tuned-int8")
+    one = clone.jobs("tuned-int8", *config)
     assert {name: one[name] for name in made} == {"train": 2, "distil": 2, "prune": 2, "finetune": 2, "quantize": 2}
 
 
@@ -35,7 +35,7 @@ def test_controls_are_made_and_measured_with_the_variants(clone, tiny):
     assert jobs["finetune"] == 2 * (1 + 3)  # tuned, and controls over 3, 4 and 5 epochs
     assert jobs["plan_variant"] == 4 + 1 + 2  # dense, student, pruned, tuned; controls
     assert jobs["predict"] == jobs["latency"] == 2 * (6 + 3)
-    assert clone.jobs(*config, "control-4")["control-4"] == 1
+    assert clone.jobs("control-4", *config)["control-4"] == 1
 
 
 def test_teachers_of_all_seeds_come_first(clone, tiny):
@@ -43,7 +43,7 @@ def test_teachers_of_all_seeds_come_first(clone, tiny):
     together = {"student": {"from": "dense", "distil": {"width": 0.5, "teachers": "seeds"}}}
     target = "results/chain/student/seed-0/weights.safetensors"
     trained = [
-        clone.jobs(*clone.write_config("chain", **chain(tiny, variants)), target)["train"]
+        clone.jobs(target, *clone.write_config("chain", **chain(tiny, variants)))["train"]
         for variants in (alone, together)
     ]
     assert trained == [1, 2]

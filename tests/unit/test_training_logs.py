@@ -5,14 +5,19 @@ import math
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from training_fixtures import history, stopping_after, train, training_spec, with_recipe
 
 from slimline.errors import SlimlineError
 from slimline.reporting.records import read_history
 from slimline.training import tracking
+from slimline.training.checkpoint import Progress
+from slimline.training.distributed import World
 from slimline.training.stop import StoppedError
+from slimline.training.tally import Tally
 
 
 @pytest.fixture
@@ -91,3 +96,10 @@ def test_the_profiler_leaves_a_trace_of_the_steps_asked_for(spec, tmp_path):
     trace = json.loads((tmp_path / "a/profile/trace.json").read_text())
     steps = {event["name"] for event in trace["traceEvents"] if event.get("name", "").startswith("ProfilerStep")}
     assert steps == {"ProfilerStep#10", "ProfilerStep#11", "ProfilerStep#12"}
+
+
+def test_a_heartbeat_has_no_loss_where_it_is_not_a_number():
+    tally = Tally(Progress(), World(0, 1, torch.device("cpu")))
+    tally.see(np.arange(4))
+    tally.add(loss=float("nan"), seconds=2.0)
+    assert tally.pace(images_to_go=8) == {"loss": None, "images_per_s": 2.0, "eta_s": 4.0}
