@@ -9,6 +9,7 @@ from torch import nn
 from training_fixtures import history, same, stopping_after, train, training_spec, with_recipe
 
 from slimline.errors import SlimlineError
+from slimline.training import history as history_module
 from slimline.training.ema import WeightAverage
 from slimline.training.finite import FiniteWatch, NotFinite
 from slimline.training.loop import Trainer
@@ -190,18 +191,27 @@ def test_a_gradient_that_is_not_finite_is_named_with_its_step_though_nobody_look
     assert set(careful) == {False, True}
 
 
-def test_a_passing_fault_costs_a_return_to_the_last_checkpoint_and_nothing_else(spec, tmp_path, monkeypatch):
-    unbroken = train(spec, tmp_path / "a")
+def spoil_weights_once(monkeypatch, n_steps):
+    """Makes a weight not a number after `n_steps` steps, once: what comes back from a checkpoint is whole."""
     original, done = Trainer._train_step, []
 
     def step(self, *args):
-        if len(done) == 30:  # once: what comes back from the checkpoint is whole
+        if len(done) == n_steps:
             with torch.no_grad():
                 next(iter(self.model.parameters())).fill_(math.nan)
         original(self, *args)
         done.append(None)
 
     monkeypatch.setattr(Trainer, "_train_step", step)
+
+
+@pytest.mark.parametrize("heartbeat_interval_s", [1.0, 0.0], ids=["heartbeat later", "heartbeat due"])
+def test_a_passing_fault_costs_a_return_to_the_last_checkpoint_and_nothing_else(
+    spec, tmp_path, monkeypatch, heartbeat_interval_s
+):
+    monkeypatch.setattr(history_module, "HEARTBEAT_INTERVAL_S", heartbeat_interval_s)
+    unbroken = train(spec, tmp_path / "a")
+    spoil_weights_once(monkeypatch, 30)
     assert same(unbroken, train(spec, tmp_path / "b"))
     (record,) = history(tmp_path / "b", "rollback")
     assert "step 11" in record["reason"]

@@ -124,8 +124,8 @@ class Trainer:
                 self._train_step(epoch, step, n_images, batches)
                 self.progress.step = step + 1
                 self.tally.add(seconds=time.perf_counter() - started_s, data_wait=self.feed.waited_s - waited_s)
-                self._beat("train")
                 self._between_steps(epoch, step)
+                self._beat("train")
 
     def _parts(self, epoch: int, order: Rows) -> Iterator[tuple[Rows, Rows]]:
         """Rows of each forward pass of this rank in the rest of the epoch, and their partners in mixing."""
