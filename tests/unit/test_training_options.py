@@ -9,13 +9,16 @@ from torch import nn
 from training_fixtures import history, same, stopping_after, train, training_spec, with_recipe
 
 from slimline.errors import SlimlineError
+from slimline.files import read_json
 from slimline.training import history as history_module
+from slimline.training.checkpoint import newest_valid_checkpoint
 from slimline.training.ema import WeightAverage
 from slimline.training.finite import FiniteWatch, NotFinite
 from slimline.training.loop import Trainer
 from slimline.training.optimisation import build_optimizers, clip_gradients, freeze, plainly_named, set_training
 from slimline.training.precision import Precision
 from slimline.training.selection import is_best, is_over
+from slimline.training.settings import RunSettings
 from slimline.training.stop import StoppedError
 
 
@@ -165,6 +168,27 @@ def test_patience_counts_epochs_since_the_last_improvement(spec):
     assert is_over(records(0.5, 0.55, 0.59), recipe)
     assert not is_over(records(0.5, 0.55, 0.65), recipe)
     assert [is_best(records(0.5, 0.7, 0.6)[:n], recipe) for n in (1, 2, 3)] == [True, True, False]
+
+
+def test_an_epoch_without_a_finite_score_is_worse_than_any(spec):
+    recipe = with_recipe(spec, monitor="validation-loss", early_stopping={"patience": 2}).recipe
+    losses = [{"kind": "epoch", "validation_loss": loss} for loss in (None, 0.7, None, 0.9)]
+    assert [is_best(losses[:n], recipe) for n in (1, 2, 3, 4)] == [True, True, False, False]
+    assert [is_over(losses[:n], recipe) for n in (1, 2, 3, 4)] == [False, False, False, True]
+
+
+def test_figures_that_are_not_finite_are_null_in_history_and_checkpoints(spec, tmp_path, monkeypatch):
+    """The norm of gradients that overflow fp16, and a validation loss of weights that are none."""
+    monkeypatch.setattr(torch.amp.GradScaler, "__init__", _scaler_from(2.0**24, torch.amp.GradScaler.__init__))
+    original = Trainer._evaluate
+    monkeypatch.setattr(Trainer, "_evaluate", lambda *args: original(*args) | {"validation_loss": math.nan})
+    spec = with_recipe(spec, epochs=1, log_every_steps=1)
+    (tmp_path / "a").mkdir()
+    RunSettings(checkpoint_interval_s=0.0).write(tmp_path / "a")  # after every step
+    train(replace(spec, allocation=replace(spec.allocation, precision="fp16")), tmp_path / "a")
+    assert history(tmp_path / "a", "step")[0]["gradient_norm"] is None
+    assert history(tmp_path / "a")[0]["validation_loss"] is None
+    assert read_json(newest_valid_checkpoint(tmp_path / "a/checkpoints") / "progress.json")["records"]
 
 
 def test_a_gradient_that_is_not_finite_is_named_with_its_step_though_nobody_looked_at_first(
