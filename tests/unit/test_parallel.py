@@ -150,6 +150,22 @@ def test_average_best_epoch_clipping_and_freezing_are_those_of_one_process(pool,
     assert largest_difference(weights(tmp_path / "one"), weights(tmp_path / "many")) <= 1e-5
 
 
+@pytest.mark.parametrize(("kind", "ranks"), [("ddp", 2), ("fsdp", 2), ("tp", 2), ("fsdp-tp", 4)])
+def test_fp16_scales_the_loss_of_shared_weights_too_and_resumes_to_the_same_bits(pool, base, tmp_path, kind, ranks):
+    recipe = base.recipe.model_copy(update={"batch_size": 256, "optimizer": "adamw", "learning_rate": 1e-3})
+    spec = replace(base, recipe=recipe, allocation=replace(allocation(kind, ranks), precision="fp16"))
+    assert pool.train(spec, tmp_path / "unbroken")
+    stop_after(tmp_path / "broken", 3)
+    assert not pool.train(spec, tmp_path / "broken")
+    stop_after(tmp_path / "broken", 0)
+    assert pool.train(spec, tmp_path / "broken")
+    unbroken, broken = weights(tmp_path / "unbroken"), weights(tmp_path / "broken")
+    assert all(torch.equal(unbroken[name], broken[name]) for name in unbroken)
+    alone(replace(spec, allocation=replace(allocation("ddp", 1), precision="fp16")), tmp_path / "one")
+    one, many = records(tmp_path / "one")[-1], records(tmp_path / "unbroken")[-1]
+    assert abs(many["train_loss"] - one["train_loss"]) <= 1e-3  # half precision rounds to 1e-3
+
+
 def build_weights(spec):
     """The weights before the first step."""
     torch.manual_seed(spec.seed)

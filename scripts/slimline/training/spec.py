@@ -55,7 +55,7 @@ class Allocation:
         tasks_per_node: ranks on each of them.
         cpus_per_task: threads of each rank.
         device: `cpu` or `cuda`.
-        precision: `fp32` or `bf16`, already resolved.
+        precision: `fp32`, `bf16` or `fp16`, already resolved.
         micro_batch: most images in one forward pass on one rank.
         accumulation: forward passes per optimizer step.
         parallelism: `single`, `ddp`, `fsdp`, `hybrid`, `tp` or `fsdp-tp`.
