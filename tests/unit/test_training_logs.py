@@ -2,6 +2,7 @@
 
 import json
 import math
+import signal
 import sys
 from types import SimpleNamespace
 
@@ -11,7 +12,9 @@ from training_fixtures import history, stopping_after, train, training_spec, wit
 
 from slimline.errors import SlimlineError
 from slimline.reporting.records import read_history
-from slimline.training import tracking
+from slimline.training import steplog, tracking
+from slimline.training.loop import Trainer
+from slimline.training.schedule import learning_rate_at
 from slimline.training.stop import StoppedError
 
 
@@ -29,7 +32,7 @@ def scalars(folder):
 def test_steps_are_logged_at_the_interval_and_the_report_passes_them_by(spec, tmp_path):
     train(with_recipe(spec, log_every_steps=7), tmp_path / "a")
     steps = history(tmp_path / "a", "step")
-    assert [record["step"] for record in steps] == [7, 14, 19 + 7, 19 + 14, 38 + 7, 38 + 14]
+    assert [record["step"] for record in steps] == [7, 14, 21, 28, 35, 42, 49, 56]
     for record in steps:
         assert math.isfinite(record["loss"])
         assert record["gradient_norm"] > 0
@@ -38,6 +41,54 @@ def test_steps_are_logged_at_the_interval_and_the_report_passes_them_by(spec, tm
         assert 0 <= record["data_wait_share"] < 1
         assert record["memory_mb"] > 10
     assert len(read_history(tmp_path / "a/result/history.jsonl").epochs) == 3
+
+
+def test_an_interval_longer_than_an_epoch_goes_on_into_the_next(spec, tmp_path):
+    train(with_recipe(spec, log_every_steps=25), tmp_path / "a")
+    assert [(record["epoch"], record["step"]) for record in history(tmp_path / "a", "step")] == [(1, 25), (2, 50)]
+
+
+def test_validation_is_no_part_of_the_speed_of_steps(spec, tmp_path, monkeypatch):
+    clock = SimpleNamespace(now_s=0.0, perf_counter=lambda: clock.now_s)
+    monkeypatch.setattr(steplog, "time", clock)
+    original_step, original_evaluate = Trainer._train_step, Trainer._evaluate
+
+    def step(self, *args):
+        original_step(self, *args)
+        clock.now_s += 2.0
+
+    def evaluate(self, rows):
+        clock.now_s += 1000.0
+        self.feed.waited_s += 900.0
+        return original_evaluate(self, rows)
+
+    monkeypatch.setattr(Trainer, "_train_step", step)
+    monkeypatch.setattr(Trainer, "_evaluate", evaluate)
+    train(with_recipe(spec, log_every_steps=15), tmp_path / "a")
+    steps = history(tmp_path / "a", "step")
+    assert [record["step"] for record in steps] == [15, 30, 45]
+    assert [record["images_per_s"] for record in steps] == pytest.approx([32.0] * 3, rel=0.02)
+    assert max(record["data_wait_share"] for record in steps) < 1
+
+
+def test_the_learning_rate_is_told_without_the_multiplier_of_a_group(spec, tmp_path, monkeypatch):
+    """Also by a run that goes on from the end of an epoch's steps, without a step of its own in it."""
+    spec = with_recipe(spec, epochs=2, learning_rate_multipliers={"*": 10.0}, log_every_steps=10)
+    original = Trainer._evaluate
+
+    def evaluate(self, rows):
+        self.stop.number = signal.SIGTERM
+        return original(self, rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_evaluate", evaluate)
+        with pytest.raises(StoppedError):
+            train(spec, tmp_path / "a")
+    train(spec, tmp_path / "a")
+    told = [(record["step"], record["learning_rate"]) for kind in ("step", "epoch")
+            for record in history(tmp_path / "a", kind)]  # fmt: skip
+    assert [step for step, _ in told] == [10, 20, 30, 19, 38]
+    assert [rate for _, rate in told] == [learning_rate_at(step - 1, 38, spec.recipe) for step, _ in told]
 
 
 def test_step_records_are_the_same_after_a_resume(spec, tmp_path, monkeypatch):

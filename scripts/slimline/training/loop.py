@@ -117,6 +117,7 @@ class Trainer:
         order = epoch_order(self.train_rows, self.spec.seed, epoch)
         self.step_seeds = step_seeds(self.spec.seed, epoch, self.steps_per_epoch, self.world.rank, self.world.size)
         batches = self.feed.training(epoch, self._parts(epoch, order))
+        self.speed.go(self.feed.waited_s)
         with contextlib.closing(batches):
             for step in range(self.progress.step, self.steps_per_epoch):
                 started_s, waited_s = time.perf_counter(), self.feed.waited_s
@@ -126,6 +127,7 @@ class Trainer:
                 self.tally.add(seconds=time.perf_counter() - started_s, data_wait=self.feed.waited_s - waited_s)
                 self._between_steps(epoch, step)
                 self._beat("train")
+        self.speed.pause(self.feed.waited_s)
 
     def _parts(self, epoch: int, order: Rows) -> Iterator[tuple[Rows, Rows]]:
         """Rows of each forward pass of this rank in the rest of the epoch, and their partners in mixing."""
@@ -139,8 +141,7 @@ class Trainer:
     def _train_step(self, epoch: int, step: int, n_images: int, batches: Iterator[Batch]) -> None:
         """One optimizer step on a global batch of `n_images`, of which this rank sees its share."""
         global_step = epoch * self.steps_per_epoch + step
-        total_steps = self.recipe.epochs * self.steps_per_epoch
-        set_learning_rate(self.optimizers, learning_rate_at(global_step, total_steps, self.recipe))
+        set_learning_rate(self.optimizers, self._learning_rate(global_step))
         self.world.seed(self.step_seeds[step])
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
@@ -172,7 +173,8 @@ class Trainer:
     def _between_steps(self, epoch: int, step: int) -> None:
         """What all ranks do together at a step boundary: check, save, stop, log."""
         self.profiler.step()
-        log_is_due, is_last = (step + 1) % self.recipe.log_every_steps == 0, step + 1 == self.steps_per_epoch
+        steps_done, is_last = epoch * self.steps_per_epoch + step + 1, step + 1 == self.steps_per_epoch
+        log_is_due = steps_done % self.recipe.log_every_steps == 0
         if log_is_due or is_last:
             self._look_at_gradients(step)
         # On a GPU the check waits for the step to end: only where something else does so too.
@@ -185,7 +187,7 @@ class Trainer:
         if bad:
             raise self._not_finite(epoch)
         if log_is_due:
-            self._log_step(epoch, step)
+            self._log_step(epoch, steps_done)
         self._save_or_stop(due, stop, announced)
 
     def _look_at_gradients(self, step: int) -> None:
@@ -196,14 +198,14 @@ class Trainer:
             if not self.precision.scaler.is_enabled():
                 self.watch.note(step, self.step_loss, self.gradient_norm)
 
-    def _log_step(self, epoch: int, step: int) -> None:
+    def _log_step(self, epoch: int, steps_done: int) -> None:
         self.history.add(
             {
                 "kind": "step",
                 "epoch": epoch,
-                "step": epoch * self.steps_per_epoch + step + 1,
+                "step": steps_done,
                 "loss": self.world.sum(self.step_loss).item(),
-                "learning_rate": self.optimizers[0].param_groups[0]["lr"],
+                "learning_rate": self._learning_rate(steps_done - 1),
                 "gradient_norm": None if self.gradient_norm is None else self.gradient_norm.item(),
                 **self.speed.lap(self.feed.waited_s),
             }
@@ -223,7 +225,7 @@ class Trainer:
                 "step": (epoch + 1) * self.steps_per_epoch,
                 "samples": (epoch + 1) * len(self.train_rows),
                 "samples_digest": f"{digest:016x}",
-                "learning_rate": self.optimizers[0].param_groups[0]["lr"],
+                "learning_rate": self._learning_rate((epoch + 1) * self.steps_per_epoch - 1),
                 "train_loss": sums["loss"] / sums["samples"],
                 "train_accuracy": sums["correct"] / sums["samples"],
                 **validation,
@@ -245,6 +247,10 @@ class Trainer:
             self._save_or_stop(False, stop, announced)
 
         return evaluate(self._judged(), self.feed, rows, self.precision, self.world, between)
+
+    def _learning_rate(self, global_step: int) -> float:
+        """That of a step, counted from 0, before the multipliers of parameter groups."""
+        return learning_rate_at(global_step, self.recipe.epochs * self.steps_per_epoch, self.recipe)
 
     def _judged(self) -> nn.Module:
         return self.average.module if self.average is not None else self.model

@@ -30,7 +30,7 @@ def peak_memory_mb(device: torch.device) -> float:
 
 
 class Speed:
-    """Speed and waiting since the last line.
+    """Speed and waiting since the last line, in the time between `go` and `pause`: validation is no part of it.
 
     Args:
         model: what is trained, to count its operations.
@@ -49,25 +49,36 @@ class Speed:
             self.flops_per_image = TRAINING_FLOPS_PER_MAC * count_macs(model, image_shape)
             name = torch.cuda.get_device_name(device)
             self.peak_flops = next((peak for key, peak in PEAK_FLOPS.items() if key in name), 0.0)
-        self.since_s, self.waited_s, self.samples = time.perf_counter(), 0.0, 0
+        self.samples, self._seconds, self._waited_s = 0, 0.0, 0.0
+        self._since_s = self._waited_before_s = 0.0
+
+    def go(self, waited_s: float) -> None:
+        """Starts the clock; `waited_s` is how long the loop has waited for images, all told."""
+        self._since_s, self._waited_before_s = time.perf_counter(), waited_s
+
+    def pause(self, waited_s: float) -> None:
+        """Stops the clock; images since the last line keep counting."""
+        self._seconds += time.perf_counter() - self._since_s
+        self._waited_s += waited_s - self._waited_before_s
 
     def lap(self, waited_s: float) -> dict[str, Any]:
-        """Figures since the last call, of all ranks as if they were as fast as this one.
+        """Figures since the last call, of all ranks as if they were as fast as this one; the clock goes on.
 
         Args:
             waited_s: seconds waited for images, all told.
         """
-        now_s = time.perf_counter()
-        seconds = max(now_s - self.since_s, 1e-9)
+        self.pause(waited_s)
+        seconds = max(self._seconds, 1e-9)
         images_per_s = self.samples * self.ranks / seconds
         figures = {
             "images_per_s": images_per_s,
-            "data_wait_share": (waited_s - self.waited_s) / seconds,
+            "data_wait_share": self._waited_s / seconds,
             "memory_mb": peak_memory_mb(self.device),
         }
         if self.peak_flops:
             figures["mfu"] = images_per_s * self.flops_per_image / (self.peak_flops * self.ranks)
-        self.since_s, self.waited_s, self.samples = now_s, waited_s, 0
+        self.samples, self._seconds, self._waited_s = 0, 0.0, 0.0
+        self.go(waited_s)
         return figures
 
 
