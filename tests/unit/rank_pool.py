@@ -1,5 +1,6 @@
 """Ranks for tests: processes that train what they are told, one job after the other, without a launcher."""
 
+import math
 import os
 import socket
 import sys
@@ -18,7 +19,9 @@ from slimline.training.spec import TrainingSpec
 from slimline.training.stop import StoppedError
 from slimline.training.tally import Tally
 
-STOP_FILE = "stop-after"  # in a job's folder: after how many steps the ranks are asked to stop
+# In a job's folder: after how many steps the ranks are asked to stop; from which step on, how often and on which rank
+# the loss is not a number.
+STOP_FILE, SPOIL_FILE = "stop-after", "spoil"
 VIT_LAYERS = 2  # fewer than the model has, for speed; all of them are alike
 
 
@@ -83,7 +86,9 @@ def _serve(rank, inbox, outbox):
 def _stopping(folder):
     """Sends the stop request where the test wants it, and notes which rows each step has seen."""
     after = int((folder / STOP_FILE).read_text()) if (folder / STOP_FILE).exists() else None
-    original, original_see, done, seen = Trainer._train_step, Tally.see, [], []
+    spoilt = (folder / SPOIL_FILE).read_text().split() if (folder / SPOIL_FILE).exists() else (-1, 0, -1)
+    bad_step, times, bad_rank = map(int, spoilt)
+    original, original_see, done, seen, spoils = Trainer._train_step, Tally.see, [], [], []
 
     def see(self, rows):
         original_see(self, rows)
@@ -91,7 +96,13 @@ def _stopping(folder):
 
     def step(self, epoch, number, *args):
         seen.clear()
+        spoils_now = number == bad_step and len(spoils) < times and int(os.environ["RANK"]) == bad_rank
+        loss_sum = self.loss_sum
+        if spoils_now:
+            spoils.append(None)
+            self.loss_sum = lambda *inputs: loss_sum(*inputs) * math.nan
         original(self, epoch, number, *args)
+        self.loss_sum = loss_sum
         done.append(None)
         write_text(folder / "seen" / f"{epoch}-{number}" / os.environ["RANK"], str(seen))
         if self.world.is_main:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from rank_pool import STOP_FILE, VIT_LAYERS, RankPool
+from rank_pool import SPOIL_FILE, STOP_FILE, VIT_LAYERS, RankPool
 
 from slimline.config.model import ModelConfig
 from slimline.config.train import TrainConfig
@@ -164,6 +164,19 @@ def test_fp16_scales_the_loss_of_shared_weights_too_and_resumes_to_the_same_bits
     alone(replace(spec, allocation=replace(allocation("ddp", 1), precision="fp16")), tmp_path / "one")
     one, many = records(tmp_path / "one")[-1], records(tmp_path / "unbroken")[-1]
     assert abs(many["train_loss"] - one["train_loss"]) <= 1e-3  # half precision rounds to 1e-3
+
+
+@pytest.mark.parametrize(("kind", "ranks"), [("ddp", 2), ("fsdp-tp", 4)])
+def test_a_loss_that_is_not_finite_on_one_rank_is_named_by_all(pool, base, tmp_path, kind, ranks):
+    spec = replace(base, allocation=allocation(kind, ranks))
+    tmp_path.joinpath(SPOIL_FILE).write_text(f"7 1 {ranks - 1}")
+    assert pool.train(spec, tmp_path)
+    lines = (tmp_path / "result/history.jsonl").read_text().splitlines()
+    (record,) = [record for record in map(json.loads, lines) if record["kind"] == "rollback"]
+    assert "epoch 0, step 7: loss nan" in record["reason"]
+    data = PreparedDataset.open(spec.prepared)
+    rows = share(epoch_order(data.rows("train"), spec.seed, 0), STEPS, 7)
+    assert record["sample_ids"] == data.sample_ids(rows)
 
 
 def build_weights(spec):

@@ -7,8 +7,9 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from training_fixtures import history, stopping_after, train, training_spec, with_recipe
+from training_fixtures import history, spoil_weights_once, stopping_after, train, training_spec, with_recipe
 
 from slimline.errors import SlimlineError
 from slimline.reporting.records import read_history
@@ -119,14 +120,21 @@ def test_tensorboard_has_what_the_history_has_once_though_the_run_was_resumed(sp
 
 
 def test_weights_and_biases_gets_the_whole_run_once_and_offline(spec, tmp_path, monkeypatch):
-    calls, logged = [], []
-    run = SimpleNamespace(log=logged.append, define_metric=lambda *args, **kwargs: None, finish=lambda: None)
+    calls, logged, there = [], [], []
+    run = SimpleNamespace(
+        log=logged.append,
+        define_metric=lambda *args, **kwargs: None,
+        finish=lambda: there.extend(path.name for path in (tmp_path / "a").iterdir()),
+    )
     fake = SimpleNamespace(init=lambda **options: calls.append(options) or run)
+    (tmp_path / "a/wandb/of-a-process-that-was-killed").mkdir(parents=True)
     monkeypatch.setitem(sys.modules, "wandb", fake)
     monkeypatch.setattr(tracking.importlib.util, "find_spec", lambda name: object())
     train(with_recipe(spec, epochs=2, tracking={"wandb": "digits"}), tmp_path / "a")
     (call,) = calls
     assert (call["project"], call["mode"], call["name"]) == ("digits", "offline", "test-dense-seed7")
+    assert "history.jsonl" in there
+    assert not {"result", "wandb"} & set(there), "the result tells others that all is done"
     assert [entry["epoch/train_loss"] for entry in logged] == [r["train_loss"] for r in history(tmp_path / "a")]
 
 
@@ -142,3 +150,17 @@ def test_the_profiler_leaves_a_trace_of_the_steps_asked_for(spec, tmp_path):
     trace = json.loads((tmp_path / "a/profile/trace.json").read_text())
     steps = {event["name"] for event in trace["traceEvents"] if event.get("name", "").startswith("ProfilerStep")}
     assert steps == {"ProfilerStep#10", "ProfilerStep#11", "ProfilerStep#12"}
+
+
+@pytest.mark.parametrize("end", ["fault", "stop"])
+def test_the_profiler_ends_with_the_steps_however_they_end(spec, tmp_path, monkeypatch, end):
+    spec = with_recipe(spec, epochs=1, profile_steps=5)
+    if end == "fault":
+        spoil_weights_once(monkeypatch, 11)
+        train(spec, tmp_path / "a")
+    else:
+        stopping_after(monkeypatch, 11)
+        with pytest.raises(StoppedError):
+            train(spec, tmp_path / "a")
+    assert (tmp_path / "a/profile/trace.json").exists()
+    assert not torch.autograd.profiler._is_profiler_enabled

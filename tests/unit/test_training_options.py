@@ -1,13 +1,16 @@
 """Options of the recipe on real digits: each does what it says, and resumes to the same bits."""
 
 import math
+import weakref
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
-from training_fixtures import history, same, stopping_after, train, training_spec, with_recipe
+from training_fixtures import history, same, spoil_weights_once, stopping_after, train, training_spec, with_recipe
 
+from slimline.data.batches import epoch_order, share
+from slimline.data.prepared import PreparedDataset
 from slimline.errors import SlimlineError
 from slimline.files import read_json
 from slimline.training import history as history_module
@@ -215,20 +218,6 @@ def test_a_gradient_that_is_not_finite_is_named_with_its_step_though_nobody_look
     assert set(careful) == {False, True}
 
 
-def spoil_weights_once(monkeypatch, n_steps):
-    """Makes a weight not a number after `n_steps` steps, once: what comes back from a checkpoint is whole."""
-    original, done = Trainer._train_step, []
-
-    def step(self, *args):
-        if len(done) == n_steps:
-            with torch.no_grad():
-                next(iter(self.model.parameters())).fill_(math.nan)
-        original(self, *args)
-        done.append(None)
-
-    monkeypatch.setattr(Trainer, "_train_step", step)
-
-
 @pytest.mark.parametrize("heartbeat_interval_s", [1.0, 0.0], ids=["heartbeat later", "heartbeat due"])
 def test_a_passing_fault_costs_a_return_to_the_last_checkpoint_and_nothing_else(
     spec, tmp_path, monkeypatch, heartbeat_interval_s
@@ -238,7 +227,45 @@ def test_a_passing_fault_costs_a_return_to_the_last_checkpoint_and_nothing_else(
     spoil_weights_once(monkeypatch, 30)
     assert same(unbroken, train(spec, tmp_path / "b"))
     (record,) = history(tmp_path / "b", "rollback")
-    assert "step 11" in record["reason"]
+    assert "epoch 1, step 11" in record["reason"]
+    data = PreparedDataset.open(spec.prepared)
+    rows = share(epoch_order(data.rows("train"), spec.seed, 1), 19, 11)
+    assert record["sample_ids"] == data.sample_ids(rows)
+
+
+def test_the_model_that_failed_is_gone_before_the_next_is_built(spec, tmp_path, monkeypatch):
+    original, built, alive = Trainer.__init__, [], []
+
+    def init(self, *args, **kwargs):
+        alive.append([trainer() is not None for trainer in built])
+        built.append(weakref.ref(self))
+        original(self, *args, **kwargs)
+
+    monkeypatch.setattr(Trainer, "__init__", init)
+    spoil_weights_once(monkeypatch, 5)
+    train(with_recipe(spec, epochs=1), tmp_path / "a")
+    assert alive == [[], [False]]
+
+
+@pytest.mark.parametrize("n_steps", [12, 19])  # in the middle of an epoch; its last step
+def test_weights_that_an_update_has_spoilt_are_neither_saved_nor_shipped(spec, tmp_path, monkeypatch, n_steps):
+    unbroken = train(spec, tmp_path / "a")
+    (tmp_path / "b").mkdir()
+    RunSettings(checkpoint_interval_s=0.0 if n_steps == 12 else 1e9).write(tmp_path / "b")
+    original, done = Precision.step, []
+
+    def step(self, optimizers):
+        original(self, optimizers)
+        done.append(None)
+        if len(done) == n_steps:  # once
+            with torch.no_grad():
+                optimizers[0].param_groups[0]["params"][0].view(-1)[0] = math.inf
+
+    monkeypatch.setattr(Precision, "step", step)
+    assert same(unbroken, train(spec, tmp_path / "b"))
+    (record,) = history(tmp_path / "b", "rollback")
+    assert f"epoch 0, step {n_steps - 1}: weights that are not finite" in record["reason"]
+    assert (record["epoch"], record["step"]) == ((0, 11) if n_steps == 12 else (0, 0))
 
 
 @pytest.mark.parametrize("bad", ["loss", "norm"])

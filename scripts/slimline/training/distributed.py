@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ from torch import distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from slimline.training.spec import Allocation
+
+T = TypeVar("T")
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=10)
 # All ranks are replicas x shards x tensor parts; tensor parts, which talk in every layer, have neighbouring ranks.
@@ -79,6 +82,14 @@ class World:
         if self.mesh is not None:
             dist.broadcast_object_list(values, device=self.device)
         return values[0]
+
+    def from_all(self, value: T) -> list[T]:
+        """The values of all processes, by rank."""
+        if self.mesh is None:
+            return [value]
+        values: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(values, value)
+        return values
 
     def copy_from_main(self, tensors: Iterable[Tensor]) -> None:
         """Gives the tensors the values that they have on the first of the ranks with different images."""

@@ -72,4 +72,6 @@ def _line(record: dict[str, Any]) -> str:
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return f"{len(value)}: {', '.join(map(str, value[:3]))}, …" if value else "none"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import time
@@ -56,22 +57,38 @@ def run_training(spec: TrainingSpec, folder: Path, prepare: Preparation) -> None
         torch.backends.cudnn.benchmark = not spec.recipe.deterministic
         stop = StopRequest()
         started_s = time.monotonic()
-        try:
-            trainer, architecture = _trained(spec, folder, prepare, world, stop)
-        except NotFiniteError as error:
-            # A memory error or an unlucky algorithm may be behind it: back to what is known to be good, once.
-            log.warning("%s: %s. Going back to the last checkpoint, once.", error.where, error.found)
-            try:
-                trainer, architecture = _trained(spec, folder, prepare, world, stop, rolled_back_from=error)
-            except NotFiniteError as again:
-                raise _diverged(again, folder, world) from None
+        trainer, architecture = _trained_at_the_second_try(spec, folder, prepare, world, stop)
         whole = unsharded(trainer.shipped(), architecture)  # all ranks take part
         if world.is_main:
             trainer.history.close()
-            _write_result(folder, trainer, whole, architecture, time.monotonic() - started_s)
             if spec.recipe.tracking.wandb is not None:
                 write_wandb_run(spec.recipe.tracking.wandb, spec.name, folder, trainer.history.records, spec.to_json())
+            # Last: who waits for the result may end this process once it is there.
+            _write_result(folder, trainer, whole, architecture, time.monotonic() - started_s)
         world.barrier()
+
+
+def _trained_at_the_second_try(
+    spec: TrainingSpec, folder: Path, prepare: Preparation, world: World, stop: StopRequest
+) -> tuple[Trainer, Architecture]:
+    """What `_trained` gives; where a number is not finite, it goes back to the last checkpoint, once.
+
+    Raises:
+        SlimlineError: it was so twice.
+    """
+    try:
+        return _trained(spec, folder, prepare, world, stop)
+    except NotFiniteError as error:
+        # A memory error or an unlucky algorithm may be behind it: back to what is known to be good.
+        fault = error.with_traceback(None)  # which would keep the first model in memory beside the second
+    log.warning("%s. Going back to the last checkpoint, once.", fault.described())
+    gc.collect()
+    if world.device.type == "cuda":
+        torch.cuda.empty_cache()
+    try:
+        return _trained(spec, folder, prepare, world, stop, rolled_back_from=fault)
+    except NotFiniteError as again:
+        raise _diverged(again, folder, world) from None
 
 
 def _trained(
@@ -87,7 +104,9 @@ def _trained(
     model, architecture, loss_sum = prepare(spec, world)
     trainer = Trainer(model, spec, loss_sum, world, folder, stop, careful=rolled_back_from is not None)
     if rolled_back_from is not None:
-        trainer.history.add({"kind": "rollback", "epoch": trainer.progress.epoch, "reason": str(rolled_back_from)})
+        place = {"epoch": trainer.progress.epoch, "step": trainer.progress.step}
+        reason = {"reason": str(rolled_back_from), "sample_ids": rolled_back_from.sample_ids}
+        trainer.history.add({"kind": "rollback", **place, **reason})
     stop.install()  # until here a signal ends the process at once: there was nothing to save
     trainer.fit()
     return trainer, architecture

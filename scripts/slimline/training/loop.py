@@ -19,7 +19,7 @@ from slimline.training.distributed import World
 from slimline.training.ema import WeightAverage
 from slimline.training.evaluate import evaluate
 from slimline.training.feed import Batch, Feed
-from slimline.training.finite import FiniteWatch, NotFiniteError, not_finite_error
+from slimline.training.finite import FiniteWatch, NotFiniteError, first_of_all, not_finite_error
 from slimline.training.history import History
 from slimline.training.losses import LossSum
 from slimline.training.optimisation import build_optimizers, clip_gradients, freeze, set_learning_rate, set_training
@@ -97,13 +97,12 @@ class Trainer:
             StoppedError: a stop was requested; a checkpoint holds the position.
             NotFiniteError: loss or gradient became infinite or not a number; the last checkpoint is good.
         """
-        with self.saver:
+        with self.saver, self.profiler:
             for epoch in range(self.progress.epoch, self.recipe.epochs):
                 if is_over(self.history.records, self.recipe):
                     break
                 self._train_epoch(epoch)
                 self._finish_epoch(epoch)
-        self.profiler.stop()
 
     def shipped(self) -> nn.Module:
         """The model to ship, of the last or the best epoch; the moving average where there is one."""
@@ -181,8 +180,10 @@ class Trainer:
         checks = log_is_due or is_last or self.world.device.type == "cpu"
         found = checks and (self.watch.found() is not None or self.precision.has_collapsed)
         stop, announced, due, bad = self.world.any(self.stop.requested, self.stop.announced, self._save_is_due(), found)
-        if due or stop:
+        if due or stop or is_last:  # what is saved or judged is looked at first
             self._look_at_gradients(step)
+            averages = self.average.module.state_dict() if self.average is not None else {}
+            self.watch.look_at((*self.model.state_dict().values(), *averages.values()), step, self.step_loss)
             (bad,) = self.world.any(bad or self.watch.found() is not None)
         if bad:
             raise self._not_finite(epoch)
@@ -212,7 +213,7 @@ class Trainer:
         )
 
     def _finish_epoch(self, epoch: int) -> None:
-        sums, digest = self.tally.totals(), self.tally.digest()
+        figures, digest = self.tally.figures(), self.tally.digest()
         assert digest == samples_digest(self.train_rows), "the epoch has not seen every sample once"
         started_s = time.perf_counter()
         validation = self._evaluate(self.validation_rows)
@@ -226,12 +227,8 @@ class Trainer:
                 "samples": (epoch + 1) * len(self.train_rows),
                 "samples_digest": f"{digest:016x}",
                 "learning_rate": self._learning_rate((epoch + 1) * self.steps_per_epoch - 1),
-                "train_loss": sums["loss"] / sums["samples"],
-                "train_accuracy": sums["correct"] / sums["samples"],
+                **figures,
                 **validation,
-                "images_per_s": sums["samples"] / max(sums["seconds"], 1e-9),
-                "data_wait_share": sums["data_wait"] / max(sums["seconds"], 1e-9),
-                "seconds": sums["seconds"],
                 "validation_seconds": time.perf_counter() - started_s,
             }
         )
@@ -295,12 +292,12 @@ class Trainer:
             raise StoppedError(where, announced=announced, saved=True)
 
     def _not_finite(self, epoch: int) -> NotFiniteError:
-        """The error for the first bad step, with its images."""
+        """The error for the first bad step that any rank has seen, with the images of all."""
+        first = first_of_all(self.world.from_all(self.watch.found()))
         order = epoch_order(self.train_rows, self.spec.seed, epoch)
-        first = self.watch.found()
         rows = share(order, self.steps_per_epoch, first.step) if first else order[:0]
         name = f"{self.spec.variant}, seed {self.spec.seed}, epoch {epoch}"
-        return not_finite_error(first, name, self.data.sample_ids(rows), self.precision.has_collapsed)
+        return not_finite_error(first, name, self.data.sample_ids(rows))
 
     def _beat(self, phase: str) -> None:
         if not self.history.beat_is_due:

@@ -32,7 +32,7 @@ class Scaler(torch.amp.GradScaler):
         found: dict[torch.device, Tensor] = {}
         for of_mesh in groups.values():
             part = cast(torch.optim.Optimizer, SimpleNamespace(param_groups=of_mesh))
-            found |= super()._unscale_grads_(part, inv_scale, found_inf, allow_fp16)  # type: ignore[misc]
+            found |= super()._unscale_grads_(part, inv_scale, found_inf, allow_fp16)
         if len(groups) > 1:  # tensors that each rank has whole were looked at by each alone
             dist.all_reduce(found_inf, dist.ReduceOp.MAX)
         return found

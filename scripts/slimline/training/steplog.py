@@ -5,7 +5,8 @@ from __future__ import annotations
 import resource
 import time
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -85,6 +86,8 @@ class Speed:
 class StepProfiler:
     """Torch's profiler over `steps` steps of this process, after some to warm up; nothing where `steps` is 0.
 
+    A context around the steps.
+
     The trace is a file for chrome://tracing or ui.perfetto.dev.
     """
 
@@ -94,18 +97,22 @@ class StepProfiler:
         if steps:
             schedule = torch.profiler.schedule(wait=PROFILE_AFTER_STEPS - 1, warmup=1, active=steps, repeat=1)
             self.profiler = torch.profiler.profile(schedule=schedule, on_trace_ready=self._write)
-            self.profiler.start()
 
     def step(self) -> None:
         """Called after each step."""
         if self.profiler is not None:
             self.profiler.step()
 
-    def stop(self) -> None:
-        """Called after the last one; writes what there is."""
+    def __enter__(self) -> Self:
+        """The profiler itself, started."""
+        if self.profiler is not None:
+            self.profiler.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Writes what there is, however the steps ended."""
         if self.profiler is not None:
             self.profiler.stop()
-            self.profiler = None
 
     def _write(self, profiler: Any) -> None:
         self.path.parent.mkdir(exist_ok=True)

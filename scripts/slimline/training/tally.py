@@ -44,14 +44,21 @@ class Tally:
         self.add(samples=len(rows))
         self._seen.append(rows)
 
-    def totals(self) -> dict[str, float]:
-        """Loss, correct answers and samples over all ranks, and the seconds of this one."""
+    def figures(self) -> dict[str, float]:
+        """Mean loss and accuracy of the epoch over all ranks, and speed and seconds of this one; a collective."""
         sums = self.progress.sums
-        values = torch.tensor(
-            [float(sums.get(name, 0.0)) for name in TOTALS], dtype=torch.float64, device=self.world.device
-        )
-        totals = dict(zip(TOTALS, self.world.sum(values).tolist(), strict=True))
-        return totals | {name: float(sums.get(name, 0.0)) for name in TIMES}
+        values = [float(sums.get(name, 0.0)) for name in TOTALS]
+        loss, correct, samples = self.world.sum(
+            torch.tensor(values, dtype=torch.float64, device=self.world.device)
+        ).tolist()
+        seconds = max(float(sums.get("seconds", 0.0)), 1e-9)
+        return {
+            "train_loss": loss / samples,
+            "train_accuracy": correct / samples,
+            "images_per_s": samples / seconds,
+            "data_wait_share": float(sums.get("data_wait", 0.0)) / seconds,
+            "seconds": seconds,
+        }
 
     def of_ranks(self) -> list[dict[str, float]]:
         """The sums of each rank."""
