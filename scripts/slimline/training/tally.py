@@ -10,11 +10,8 @@ import torch
 from torch import Tensor
 
 from slimline.data.batches import Rows, samples_digest
-from slimline.training.checkpoint import Progress
+from slimline.training.checkpoint import COUNTS, TIMES, Progress
 from slimline.training.distributed import World
-
-TOTALS = ("loss", "correct", "samples")
-TIMES = ("seconds", "data_wait")
 
 
 class Tally:
@@ -47,7 +44,7 @@ class Tally:
     def figures(self) -> dict[str, float]:
         """Mean loss and accuracy of the epoch over all ranks, and speed and seconds of this one; a collective."""
         sums = self.progress.sums
-        values = [float(sums.get(name, 0.0)) for name in TOTALS]
+        values = [float(sums.get(name, 0.0)) for name in COUNTS]
         loss, correct, samples = self.world.sum(
             torch.tensor(values, dtype=torch.float64, device=self.world.device)
         ).tolist()
@@ -62,7 +59,7 @@ class Tally:
 
     def of_ranks(self) -> list[dict[str, float]]:
         """The sums of each rank."""
-        names = (*TOTALS, *TIMES)
+        names = (*COUNTS, *TIMES)
         mine = torch.tensor([float(self.progress.sums.get(name, 0.0)) for name in names], dtype=torch.float64)
         return [dict(zip(names, row, strict=True)) for row in self.world.gather(mine).tolist()]
 
