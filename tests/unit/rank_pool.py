@@ -43,16 +43,23 @@ class RankPool:
         """Trains on as many of the processes as the spec says; True if it came to its end, False if it stopped."""
         folder.mkdir(exist_ok=True)
         spec.write(folder)
-        ranks = spec.allocation.ranks
+        answers = self._told(_train, str(folder), spec.allocation.ranks)
+        assert len(set(answers)) == 1, "ranks do not agree"
+        return answers[0] == "done"
+
+    def call(self, function, ranks):
+        """Calls a function of a module, without arguments, on some of the processes, which have joined a group."""
+        self._told(_call, function, ranks)
+
+    def _told(self, action, argument, ranks):
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
         for inbox in self.inboxes[:ranks]:
-            inbox.put((str(folder), ranks, port))
+            inbox.put((action, argument, ranks, port))
         answers = [self.outbox.get() for _ in range(ranks)]
         failures = [answer for answer in answers if answer not in ("done", "stopped")]
         assert not failures, failures[0]
-        assert len(set(answers)) == 1, "ranks do not agree"
-        return answers[0] == "done"
+        return answers
 
     def close(self):
         for inbox in self.inboxes:
@@ -66,20 +73,32 @@ def _serve(rank, inbox, outbox):
     torch.set_num_threads(1)
     vit.LAYERS = VIT_LAYERS
     while (order := inbox.get()) is not None:
-        folder, ranks, port = order
+        action, argument, ranks, port = order
         os.environ.update(
             RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(ranks), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
         )
         try:
-            with _stopping(Path(folder)):
-                job.run(TrainingSpec.read(Path(folder)), Path(folder))
-            outbox.put("done")
-        except StoppedError:
-            torch.distributed.destroy_process_group()
-            outbox.put("stopped")
+            outbox.put(action(argument))
         except BaseException:
             outbox.put(f"rank {rank}: {traceback.format_exc()}")
             sys.exit(1)
+
+
+def _train(folder):
+    try:
+        with _stopping(Path(folder)):
+            job.run(TrainingSpec.read(Path(folder)), Path(folder))
+    except StoppedError:
+        torch.distributed.destroy_process_group()
+        return "stopped"
+    return "done"
+
+
+def _call(function):
+    torch.distributed.init_process_group("gloo")
+    function()
+    torch.distributed.destroy_process_group()
+    return "done"
 
 
 @contextmanager

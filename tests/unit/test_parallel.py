@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
+import rank_gradients
 import torch
 from rank_pool import SPOIL_FILE, STOP_FILE, VIT_LAYERS, RankPool
 
@@ -263,6 +264,13 @@ def test_stopped_and_resumed_with_the_same_ranks_it_goes_on_to_the_same_bits(poo
         shutil.copytree(tmp_path / "broken" / "checkpoints", copy)
         damage(copy / checkpoint_name(0, 9), how)
         assert newest_valid_checkpoint(copy) == copy / checkpoint_name(0, 8)
+
+
+@pytest.mark.parametrize(
+    "check", [rank_gradients.of_batch_norm, rank_gradients.of_attention], ids=["norm", "attention"]
+)
+def test_layers_that_ranks_compute_together_have_the_gradients_of_finite_differences(pool, check):
+    pool.call(check, ranks=2)
 
 
 def test_a_convolutional_net_cannot_be_cut_into_tensor_parts(base, digits):
