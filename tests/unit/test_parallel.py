@@ -9,6 +9,7 @@ import pytest
 import rank_gradients
 import torch
 from rank_pool import SPOIL_FILE, STOP_FILE, VIT_LAYERS, RankPool
+from safetensors.torch import load_file
 
 from slimline.config.model import ModelConfig
 from slimline.config.train import TrainConfig
@@ -149,6 +150,8 @@ def test_average_best_epoch_clipping_and_freezing_are_those_of_one_process(pool,
     stop_after(tmp_path / "many", 0)
     assert pool.train(shared, tmp_path / "many")
     assert largest_difference(weights(tmp_path / "one"), weights(tmp_path / "many")) <= 1e-5
+    one, many = (load_file(tmp_path / name / "result/weights-last.safetensors") for name in ("one", "many"))
+    assert largest_difference(one, many) <= 1e-5
 
 
 @pytest.mark.parametrize(("kind", "ranks"), [("ddp", 2), ("fsdp", 2), ("tp", 2), ("fsdp-tp", 4)])

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from training_fixtures import history, same, spoil_weights_once, stopping_after, train, training_spec, with_recipe
 
@@ -141,6 +142,7 @@ def test_the_best_epoch_ships_though_later_ones_are_worse(spec, tmp_path, monkey
 
     monkeypatch.setattr(Trainer, "_evaluate", evaluate)
     assert same(train(with_recipe(spec, keep="best"), tmp_path / "a"), states[1])
+    assert same(load_file(tmp_path / "a/result/weights-last.safetensors"), states[2])
 
 
 def test_training_ends_early_when_the_validation_split_says_so(spec, tmp_path):

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import nn
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from slimline import __version__
 from slimline.data.prepared import PreparedDataset
@@ -24,7 +25,14 @@ from slimline.training.distributed import World, joined
 from slimline.training.finite import NotFiniteError
 from slimline.training.loop import Trainer
 from slimline.training.losses import LossSum, cross_entropy
-from slimline.training.spec import HISTORY_FILE, NOT_FINITE_FILE, RESULT_FOLDER, SUMMARY_FILE, TrainingSpec
+from slimline.training.spec import (
+    HISTORY_FILE,
+    LAST_WEIGHTS_FILE,
+    NOT_FINITE_FILE,
+    RESULT_FOLDER,
+    SUMMARY_FILE,
+    TrainingSpec,
+)
 from slimline.training.state import unsharded
 from slimline.training.steplog import peak_memory_mb
 from slimline.training.stop import StopRequest
@@ -58,13 +66,14 @@ def run_training(spec: TrainingSpec, folder: Path, prepare: Preparation) -> None
         stop = StopRequest()
         started_s = time.monotonic()
         trainer, architecture = _trained_at_the_second_try(spec, folder, prepare, world, stop)
+        last = _last_weights(trainer, architecture)
         whole = unsharded(trainer.shipped(), architecture)  # all ranks take part
         if world.is_main:
             trainer.history.close()
             if spec.recipe.tracking.wandb is not None:
                 write_wandb_run(spec.recipe.tracking.wandb, spec.name, folder, trainer.history.records, spec.to_json())
             # Last: who waits for the result may end this process once it is there.
-            _write_result(folder, trainer, whole, architecture, time.monotonic() - started_s)
+            _write_result(folder, trainer, whole, architecture, last, time.monotonic() - started_s)
         world.barrier()
 
 
@@ -136,9 +145,26 @@ def _dense(spec: TrainingSpec, world: World) -> tuple[nn.Module, Architecture, L
     return model, architecture, cross_entropy(spec.recipe.label_smoothing)
 
 
-def _write_result(folder: Path, trainer: Trainer, model: nn.Module, architecture: Architecture, seconds: float) -> None:
+def _last_weights(trainer: Trainer, architecture: Architecture) -> dict[str, Tensor]:
+    """The weights of the last epoch in host memory where those of another ship, else none; a collective."""
+    if not trainer.best:
+        return {}
+    weights = unsharded(trainer.judged(), architecture).state_dict()
+    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in weights.items()}
+
+
+def _write_result(
+    folder: Path,
+    trainer: Trainer,
+    model: nn.Module,
+    architecture: Architecture,
+    last: dict[str, Tensor],
+    seconds: float,
+) -> None:
     with replacing_folder(folder / RESULT_FOLDER) as result:
         save_artifact(result, model, architecture)
+        if last:
+            save_file({name: last[name] for name in model.state_dict()}, result / LAST_WEIGHTS_FILE)
         copy_file(folder / HISTORY_FILE, result / HISTORY_FILE)
         epochs = [record for record in trainer.history.records if record["kind"] == "epoch"]
         train_s = sum(record["seconds"] for record in epochs)

@@ -106,7 +106,7 @@ class Trainer:
 
     def shipped(self) -> nn.Module:
         """The model to ship, of the last or the best epoch; the moving average where there is one."""
-        model = self._judged()
+        model = self.judged()
         if self.best:
             model.load_state_dict(self.best)
         return model
@@ -233,7 +233,7 @@ class Trainer:
             }
         )
         if self.recipe.keep == "best" and is_best(self.history.records, self.recipe):
-            self.best = {name: tensor.clone() for name, tensor in self._judged().state_dict().items()}
+            self.best = {name: tensor.clone() for name, tensor in self.judged().state_dict().items()}
 
     def _evaluate(self, rows: Rows) -> dict[str, float | None]:
         """Loss and accuracy on a split, of what would ship now."""
@@ -243,13 +243,14 @@ class Trainer:
             stop, announced = self.world.any(self.stop.requested, self.stop.announced)
             self._save_or_stop(False, stop, announced)
 
-        return evaluate(self._judged(), self.feed, rows, self.precision, self.world, between)
+        return evaluate(self.judged(), self.feed, rows, self.precision, self.world, between)
 
     def _learning_rate(self, global_step: int) -> float:
         """That of a step, counted from 0, before the multipliers of parameter groups."""
         return learning_rate_at(global_step, self.recipe.epochs * self.steps_per_epoch, self.recipe)
 
-    def _judged(self) -> nn.Module:
+    def judged(self) -> nn.Module:
+        """What validation looks at: the model of the last step, or its moving average where there is one."""
         return self.average.module if self.average is not None else self.model
 
     def _save_is_due(self) -> bool:

@@ -20,6 +20,7 @@ SUMMARY_FILE = "summary.json"
 CHECKPOINTS_FOLDER = "checkpoints"
 TENSORBOARD_FOLDER = "tensorboard"
 PROFILE_FILE = "profile/trace.json"
+LAST_WEIGHTS_FILE = "weights-last.safetensors"  # beside those of the best epoch, where these ship
 NOT_FINITE_FILE = "not_finite.json"
 
 # Keys of the recipe that change what is told of a run, and nothing of its result.
