@@ -8,8 +8,9 @@ import traceback
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import torch
-from torch import multiprocessing
+from torch import multiprocessing, nn
 
 from slimline.files import write_text
 from slimline.models import vit
@@ -23,6 +24,16 @@ from slimline.training.tally import Tally
 # the loss is not a number.
 STOP_FILE, SPOIL_FILE = "stop-after", "spoil"
 VIT_LAYERS = 2  # fewer than the model has, for speed; all of them are alike
+
+
+def simplify_models(patch):
+    """Few layers, and no corners: rounding, which differs with the order of sums, puts a ReLU on its other side.
+
+    `patch` is a monkeypatch; ranks and the process that they are compared with do it alike.
+    """
+    patch.setattr(vit, "LAYERS", VIT_LAYERS)
+    patch.setattr(torch, "relu", nn.functional.silu)
+    patch.setattr(nn, "ReLU", nn.SiLU)
 
 
 class RankPool:
@@ -71,7 +82,7 @@ class RankPool:
 
 def _serve(rank, inbox, outbox):
     torch.set_num_threads(1)
-    vit.LAYERS = VIT_LAYERS
+    simplify_models(pytest.MonkeyPatch())
     while (order := inbox.get()) is not None:
         action, argument, ranks, port = order
         os.environ.update(

@@ -152,6 +152,23 @@ def test_the_profiler_leaves_a_trace_of_the_steps_asked_for(spec, tmp_path):
     assert steps == {"ProfilerStep#10", "ProfilerStep#11", "ProfilerStep#12"}
 
 
+def test_use_of_a_gpu_is_operations_done_over_those_that_all_could_do(monkeypatch):
+    """A layer of 3 x 5 multiply-accumulates on each of 4 x 4 pixels; 200 images in 4 s on each of two GPUs."""
+    clock = SimpleNamespace(now_s=0.0, perf_counter=lambda: clock.now_s)
+    monkeypatch.setattr(steplog, "time", clock)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H100 80GB HBM3")
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: 3 * 2**20)
+    model, gpu = torch.nn.Conv2d(3, 5, 1, bias=False), torch.device("cuda")
+    speed = steplog.Speed(model, (3, 4, 4), gpu, half=True, ranks=2)
+    speed.go(1.0)
+    speed.samples, clock.now_s = 200, 4.0
+    figures = speed.lap(2.0)
+    assert (figures["images_per_s"], figures["data_wait_share"], figures["memory_mb"]) == (100.0, 0.25, 3.0)
+    # forward and twice that backward, two operations for one multiply-accumulate
+    assert figures["mfu"] == pytest.approx(100.0 * 6 * (3 * 5 * 16) / (2 * 989e12))
+    assert "mfu" not in steplog.Speed(model, (3, 4, 4), gpu, half=False, ranks=2).lap(0.0)
+
+
 @pytest.mark.parametrize("end", ["fault", "stop"])
 def test_the_profiler_ends_with_the_steps_however_they_end(spec, tmp_path, monkeypatch, end):
     spec = with_recipe(spec, epochs=1, profile_steps=5)

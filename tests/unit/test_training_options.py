@@ -15,11 +15,13 @@ from slimline.data.prepared import PreparedDataset
 from slimline.errors import SlimlineError
 from slimline.files import read_json
 from slimline.training import history as history_module
+from slimline.training import loop
 from slimline.training.checkpoint import newest_valid_checkpoint
 from slimline.training.ema import WeightAverage
 from slimline.training.finite import FiniteWatch, NotFinite
 from slimline.training.loop import Trainer
 from slimline.training.optimisation import build_optimizers, clip_gradients, freeze, plainly_named, set_training
+from slimline.training.parallel import compiles
 from slimline.training.precision import Precision
 from slimline.training.selection import is_best, is_over
 from slimline.training.settings import RunSettings
@@ -280,6 +282,60 @@ def test_the_first_bad_step_is_remembered(bad):
         assert (watch.found() is None) == (step < 2)
     expected = (2, math.inf, 0.5) if bad == "loss" else (2, 0.5, math.inf)
     assert watch.found() == NotFinite(*expected)
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_determinism_is_switched_for_the_whole_run(spec, tmp_path, monkeypatch, deterministic):
+    original, seen = Trainer._train_step, set()
+
+    def step(self, *args):
+        seen.add((torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark))
+        original(self, *args)
+
+    monkeypatch.setattr(Trainer, "_train_step", step)
+    train(with_recipe(spec, epochs=1, deterministic=deterministic), tmp_path / "a")
+    assert seen == {(deterministic, not deterministic)}
+
+
+def test_images_and_kernels_lie_channels_last(spec, tmp_path, monkeypatch):
+    original, seen = Trainer._train_step, []
+
+    def step(self, *args):
+        convolution = [layer for layer in self.model.modules() if isinstance(layer, nn.Conv2d)][-1]
+        hook = convolution.register_forward_hook(
+            lambda layer, inputs, output: seen.extend((inputs[0], layer.weight, output))
+        )
+        original(self, *args)
+        hook.remove()
+
+    monkeypatch.setattr(Trainer, "_train_step", step)
+    train(with_recipe(spec, epochs=1), tmp_path / "a")
+    for tensor in seen:
+        assert tensor.is_contiguous(memory_format=torch.channels_last)
+        assert not tensor.is_contiguous()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "device", "does"), [("auto", "cuda", True), ("auto", "cpu", False), ("off", "cuda", False)]
+)
+def test_models_are_compiled_on_gpus_unless_that_is_off(wanted, device, does):
+    assert compiles(wanted, torch.device(device)) == does
+
+
+def test_compiling_in_place_keeps_names_and_values(spec, tmp_path, monkeypatch):
+    plain = train(with_recipe(spec, epochs=1), tmp_path / "a")
+    compiled, compile_in_place = [], nn.Module.compile
+
+    def compile_eagerly(self):
+        compiled.append(self)
+        compile_in_place(self, backend="eager")  # what is traced runs as it is: no compiler needed
+
+    monkeypatch.setattr(loop, "compiles", lambda wanted, device: True)
+    monkeypatch.setattr(nn.Module, "compile", compile_eagerly)
+    traced = train(with_recipe(spec, epochs=1), tmp_path / "b")
+    assert len(compiled) == 1
+    assert plain.keys() == traced.keys()
+    assert all(torch.allclose(plain[name], traced[name], atol=1e-4) for name in plain)
 
 
 def test_clipping_shortens_all_gradients_together():

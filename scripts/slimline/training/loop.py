@@ -23,7 +23,7 @@ from slimline.training.finite import FiniteWatch, NotFiniteError, first_of_all, 
 from slimline.training.history import History
 from slimline.training.losses import LossSum
 from slimline.training.optimisation import build_optimizers, clip_gradients, freeze, set_learning_rate, set_training
-from slimline.training.parallel import gradient_sync, parallelise, share_weights
+from slimline.training.parallel import compiles, gradient_sync, parallelise, share_weights
 from slimline.training.precision import Precision
 from slimline.training.saver import Saver
 from slimline.training.schedule import learning_rate_at
@@ -84,7 +84,7 @@ class Trainer:
         self.checkpoint_interval_s = settings.checkpoint_interval_s
         self.saver = Saver(self.checkpoints, self.model, world, in_background=settings.checkpoint == "async")
         self._restore(folder, settings.earlier)
-        if self.recipe.compile == "auto" and world.device.type == "cuda":
+        if compiles(self.recipe.compile, world.device):
             self.parallel.compile()  # in place: names of weights stay
         self.watch = FiniteWatch(world.device)
         self.profiler = StepProfiler(folder / PROFILE_FILE, self.recipe.profile_steps if world.is_main else 0)
