@@ -14,6 +14,7 @@ from slimline.data.batches import random_floats, share
 from slimline.data.mixing import draw_mixing, mix, partners
 from slimline.data.prepared import PreparedDataset
 from slimline.training.feed import Feed
+from slimline.training.parts import Part
 
 ROWS = np.arange(1000)
 CPU = torch.device("cpu")
@@ -183,7 +184,7 @@ def test_mixed_batches_are_the_same_however_many_ranks_share_them(digits, ranks)
     feed = Feed(data, TrainConfig(epochs=1, augmentation=config), seed=4, device=CPU)
     batch = data.rows("train")[:60]
     others = partners(batch, 4, 0)
-    (whole,) = feed.training(0, [(batch, others)])
-    parts = list(feed.training(0, [(share(batch, ranks, r), share(others, ranks, r)) for r in range(ranks)]))
+    (whole,) = feed.training([Part(0, batch, others)])
+    parts = list(feed.training([Part(0, share(batch, ranks, r), share(others, ranks, r)) for r in range(ranks)]))
     assert torch.equal(torch.cat([part.images for part in parts]), whole.images)
     assert torch.equal(torch.cat([part.targets for part in parts]), whole.targets)

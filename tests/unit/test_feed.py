@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from training_fixtures import same, train, training_spec
 
 from slimline.config.train import AugmentationConfig, TrainConfig
 from slimline.data.mixing import partners
 from slimline.data.prepared import PreparedDataset
 from slimline.training import read_ahead
 from slimline.training.feed import Beside, Feed
+from slimline.training.loop import Trainer
+from slimline.training.parts import Course, Part
 
 EVERYTHING = {
     "random_resized_crop": 0.3,
@@ -30,7 +33,7 @@ def feed_for(digits, **augmentation):
 
 def parts_of(feed):
     rows = feed.data.rows("train")[:90].reshape(3, 30)
-    return [(part, partners(part, 4, 0)) for part in rows]
+    return [Part(0, part, partners(part, 4, 0)) for part in rows]
 
 
 class Recorder:
@@ -48,7 +51,7 @@ class Recorder:
 
 @pytest.mark.parametrize("augmentation", [{}, EVERYTHING, MIXED], ids=["none", "changed", "mixed"])
 def test_for_a_gpu_all_of_a_batch_is_made_and_pinned_beside_the_loop(digits, monkeypatch, augmentation):
-    expected = list(feed_for(digits, **augmentation).training(0, parts_of(feed_for(digits))))
+    expected = list(feed_for(digits, **augmentation).training(parts_of(feed_for(digits))))
     pinned, makers = set(), set()
     empty = torch.empty
 
@@ -67,7 +70,7 @@ def test_for_a_gpu_all_of_a_batch_is_made_and_pinned_beside_the_loop(digits, mon
     monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
     feed = feed_for(digits, **augmentation)
     feed.device, feed.to_device = torch.device("cuda"), Recorder()
-    found = list(feed.training(0, parts_of(feed)))
+    found = list(feed.training(parts_of(feed)))
     assert set(feed.to_device.copied) <= pinned
     per_batch = 2 + bool(augmentation) + 2 * feed.mixes  # images, labels; changes in one; place and mixing
     assert len(feed.to_device.copied) == 3 * per_batch
@@ -101,7 +104,7 @@ def test_what_is_computed_on_the_device_neither_takes_from_the_host_nor_waits(di
     feed = feed_for(digits, **augmentation)
     made = []
     feed._changed = lambda *inputs: made.append(inputs)
-    list(feed.training(0, parts_of(feed)))
+    list(feed.training(parts_of(feed)))
     del feed._changed
     feed.mean = feed.mean.to("meta")
     rows, images, beside = made[0]
@@ -111,3 +114,28 @@ def test_what_is_computed_on_the_device_neither_takes_from_the_host_nor_waits(di
         batch = feed._changed(rows, images, beside)
     assert batch.images.shape == (30, *feed.data.stats.image_shape)
     assert batch.targets.device.type == "meta"
+
+
+def test_images_of_the_next_epoch_are_read_while_the_last_one_is_validated(digits, monkeypatch, tmp_path):
+    """By threads, as for a GPU or for JPEGs."""
+    monkeypatch.setattr(Feed, "_read", lambda self, parts, beside: read_ahead.read_ahead(
+        self.data, parts, 1, pinned=False, beside=beside))  # fmt: skip
+    taken, at_validation = [], []
+    original_parts, original_evaluate = Course.parts, Trainer._evaluate
+
+    def parts(self, *start):
+        for part in original_parts(self, *start):
+            taken.append(part.epoch)
+            yield part
+
+    def evaluate(self, rows):
+        at_validation.append(taken[-1])
+        return original_evaluate(self, rows)
+
+    spec = training_spec(digits, monkeypatch)
+    unbroken = train(spec, tmp_path / "a")
+    monkeypatch.setattr(Course, "parts", parts)
+    monkeypatch.setattr(Trainer, "_evaluate", evaluate)
+    assert same(unbroken, train(spec, tmp_path / "b"))
+    assert at_validation == [1, 2, 2]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("read-ahead")]

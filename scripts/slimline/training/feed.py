@@ -18,6 +18,7 @@ from slimline.data.batches import Rows
 from slimline.data.drawn import Drawn
 from slimline.data.mixing import draw_mixing, mix
 from slimline.data.prepared import PreparedDataset
+from slimline.training.parts import Part
 from slimline.training.read_ahead import read_ahead
 from slimline.training.to_device import ToDevice
 
@@ -106,28 +107,25 @@ class Feed:
             for rows, images, with_them in loaded:
                 yield Batch(_as_floats(images), with_them.labels, rows)
 
-    def training(self, epoch: int, parts: Iterable[tuple[Rows, Rows]]) -> Generator[Batch, None, None]:
-        """The images of each part's rows [n] as (seed, epoch, row) changes them.
+    def training(self, parts: Iterable[Part]) -> Generator[Batch, None, None]:
+        """The images of each part's rows [n] as (seed, epoch, row) changes them."""
 
-        Args:
-            epoch: number of the epoch.
-            parts: rows, and their partners where the recipe mixes images.
-        """
-
-        def beside(part: tuple[Rows, Rows], needed: Rows) -> Beside:
+        def beside(part: Part, needed: Rows) -> Beside:
             labels = torch.from_numpy(self.data.labels[needed])
-            how = (self.config, self.data.stats.image_shape[1:], self.seed, epoch)
+            how = (self.config, self.data.stats.image_shape[1:], self.seed, part.epoch)
             changes = draw_changes(*how, needed)
             if not self.mixes:
                 return Beside(labels, changes)
-            place = np.searchsorted(needed, np.stack(part))  # needed rows are sorted
-            return Beside(labels, changes, torch.from_numpy(place), draw_mixing(*how, part[0]))
+            place = np.searchsorted(needed, np.stack((part.rows, part.others)))  # needed rows are sorted
+            return Beside(labels, changes, torch.from_numpy(place), draw_mixing(*how, part.rows))
 
         # Each image once, though it is a partner as well: with one rank all partners are in the part itself.
-        needed = ((part, np.unique(np.concatenate(part)) if self.mixes else part[0]) for part in parts)
+        needed = (
+            (part, np.unique(np.concatenate((part.rows, part.others))) if self.mixes else part.rows) for part in parts
+        )
         with closing(self._loaded(needed, beside)) as loaded:
-            for (rows, _), images, with_them in loaded:
-                yield self._changed(rows, images, with_them)
+            for part, images, with_them in loaded:
+                yield self._changed(part.rows, images, with_them)
 
     def _changed(self, rows: Rows, images: Tensor, beside: Beside) -> Batch:
         images = _as_floats(augment(images, self.config, beside.changes))

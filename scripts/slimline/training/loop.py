@@ -11,8 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from slimline.data.batches import Rows, epoch_order, samples_digest, share, step_seeds, steps_per_epoch
-from slimline.data.mixing import partners
+from slimline.data.batches import Rows, samples_digest, share, step_seeds, steps_per_epoch
 from slimline.data.prepared import PreparedDataset
 from slimline.training.checkpoint import Progress, load_checkpoint, newest_valid_checkpoint
 from slimline.training.distributed import World
@@ -24,6 +23,7 @@ from slimline.training.history import History
 from slimline.training.losses import LossSum
 from slimline.training.optimisation import build_optimizers, clip_gradients, freeze, set_learning_rate, set_training
 from slimline.training.parallel import compiles, gradient_sync, parallelise, share_weights
+from slimline.training.parts import Course
 from slimline.training.precision import Precision
 from slimline.training.saver import Saver
 from slimline.training.schedule import learning_rate_at
@@ -79,6 +79,16 @@ class Trainer:
             self.average.follow(self.model)
         self.best: dict[str, Tensor] = {}  # weights of the best epoch, where the recipe keeps them
         self.feed = Feed(self.data, self.recipe, spec.seed, world.device, spec.allocation.cpus_per_task)
+        self.course = Course(
+            self.train_rows,
+            spec.seed,
+            self.recipe.epochs,
+            self.recipe.batch_size,
+            self.feed.mixes,
+            spec.allocation.accumulation,
+            world.rank,
+            world.size,
+        )
         self.checkpoints = folder / CHECKPOINTS_FOLDER
         settings = RunSettings.read(folder)
         self.checkpoint_interval_s = settings.checkpoint_interval_s
@@ -97,11 +107,12 @@ class Trainer:
             StoppedError: a stop was requested; a checkpoint holds the position.
             NotFiniteError: loss or gradient became infinite or not a number; the last checkpoint is good.
         """
-        with self.saver, self.profiler:
+        batches = self.feed.training(self.course.parts(self.progress.epoch, self.progress.step))
+        with self.saver, self.profiler, contextlib.closing(batches):
             for epoch in range(self.progress.epoch, self.recipe.epochs):
                 if is_over(self.history.records, self.recipe):
                     break
-                self._train_epoch(epoch)
+                self._train_epoch(epoch, batches)
                 self._finish_epoch(epoch)
 
     def shipped(self) -> nn.Module:
@@ -111,31 +122,19 @@ class Trainer:
             model.load_state_dict(self.best)
         return model
 
-    def _train_epoch(self, epoch: int) -> None:
+    def _train_epoch(self, epoch: int, batches: Iterator[Batch]) -> None:
         set_training(self.model)
-        order = epoch_order(self.train_rows, self.spec.seed, epoch)
         self.step_seeds = step_seeds(self.spec.seed, epoch, self.steps_per_epoch, self.world.rank, self.world.size)
-        batches = self.feed.training(epoch, self._parts(epoch, order))
         self.speed.go(self.feed.waited_s)
-        with contextlib.closing(batches):
-            for step in range(self.progress.step, self.steps_per_epoch):
-                started_s, waited_s = time.perf_counter(), self.feed.waited_s
-                n_images = len(share(order, self.steps_per_epoch, step))
-                self._train_step(epoch, step, n_images, batches)
-                self.progress.step = step + 1
-                self.tally.add(seconds=time.perf_counter() - started_s, data_wait=self.feed.waited_s - waited_s)
-                self._between_steps(epoch, step)
-                self._beat("train")
-        self.speed.pause(self.feed.waited_s)
-
-    def _parts(self, epoch: int, order: Rows) -> Iterator[tuple[Rows, Rows]]:
-        """Rows of each forward pass of this rank in the rest of the epoch, and their partners in mixing."""
         for step in range(self.progress.step, self.steps_per_epoch):
-            batch = share(order, self.steps_per_epoch, step)
-            others = partners(batch, self.spec.seed, epoch) if self.feed.mixes else batch
-            mine, theirs = (share(rows, self.world.size, self.world.rank) for rows in (batch, others))
-            parts = self.spec.allocation.accumulation
-            yield from ((share(mine, parts, part), share(theirs, parts, part)) for part in range(parts))
+            started_s, waited_s = time.perf_counter(), self.feed.waited_s
+            n_images = len(share(self.train_rows, self.steps_per_epoch, step))
+            self._train_step(epoch, step, n_images, batches)
+            self.progress.step = step + 1
+            self.tally.add(seconds=time.perf_counter() - started_s, data_wait=self.feed.waited_s - waited_s)
+            self._between_steps(epoch, step)
+            self._beat("train")
+        self.speed.pause(self.feed.waited_s)
 
     def _train_step(self, epoch: int, step: int, n_images: int, batches: Iterator[Batch]) -> None:
         """One optimizer step on a global batch of `n_images`, of which this rank sees its share."""
@@ -295,8 +294,7 @@ class Trainer:
     def _not_finite(self, epoch: int) -> NotFiniteError:
         """The error for the first bad step that any rank has seen, with the images of all."""
         first = first_of_all(self.world.from_all(self.watch.found()))
-        order = epoch_order(self.train_rows, self.spec.seed, epoch)
-        rows = share(order, self.steps_per_epoch, first.step) if first else order[:0]
+        rows = self.course.batch(epoch, first.step) if first else self.train_rows[:0]
         name = f"{self.spec.variant}, seed {self.spec.seed}, epoch {epoch}"
         return not_finite_error(first, name, self.data.sample_ids(rows))
 
