@@ -142,6 +142,7 @@ def joined(allocation: Allocation) -> Iterator[World]:
         device.type, (size // (shards * tensors), shards, tensors), mesh_dim_names=(REPLICATE, SHARD, TENSOR)
     )
     hosts = dist.new_group(backend="gloo", timeout=COLLECTIVE_TIMEOUT)
+    assert isinstance(hosts, dist.ProcessGroup)
     yield World(rank // tensors, size // tensors, device, mesh, hosts)
     # Not after an error: where a collective hangs, so does this, and the end of the process does it all the same.
     dist.destroy_process_group()

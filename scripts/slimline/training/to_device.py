@@ -19,7 +19,9 @@ class ToDevice:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._stream: torch.cuda.Stream | None = None
+        if device.type == "cuda":
+            self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._copies: list[Tensor] = []
 
     def __enter__(self) -> Callable[[Tensor], Tensor]:
