@@ -1,13 +1,17 @@
-"""Five kills at random moments change nothing but the time; `make soak` does a hundred."""
+"""Kills at random moments change nothing but the time; `make soak` does a hundred."""
 
 import random
 
+import pytest
 from soak.kills import assert_exact_recoveries
 
 EPOCHS = 40
-KILLS = 5
 SEED = 7
 
 
-def test_killed_five_times_at_random_the_weights_are_those_of_an_unbroken_training(digits, tmp_path):
-    assert_exact_recoveries(tmp_path, digits, EPOCHS, random.Random(SEED), KILLS, print)
+@pytest.mark.parametrize(("parallelism", "checkpoint_mode", "kills"), [("ddp", "sync", 5), ("fsdp", "async", 3)])
+def test_killed_at_random_the_weights_are_those_of_an_unbroken_training(
+    digits, tmp_path, parallelism, checkpoint_mode, kills
+):
+    way = {"parallelism": parallelism, "checkpoint_mode": checkpoint_mode}
+    assert_exact_recoveries(tmp_path, digits, EPOCHS, random.Random(SEED), kills, print, **way)

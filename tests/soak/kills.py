@@ -53,12 +53,16 @@ class Training:
         folder: its working folder.
         prepared: folder of the prepared data.
         epochs: how long it takes.
+        parallelism: `ddp`, or `fsdp` with a shard on each rank.
+        checkpoint_mode: `sync` or `async`.
         launchers: the launching processes so far.
     """
 
     folder: Path
     prepared: Path
     epochs: int
+    parallelism: str = "ddp"
+    checkpoint_mode: str = "sync"
     launchers: list = field(default_factory=list)
 
     def start(self):
@@ -160,7 +164,8 @@ class Training:
         self.folder.mkdir()
         plan = {
             "nodes": 1, "tasks_per_node": RANKS, "cpus_per_task": 1, "gpus_per_node": 0, "precision": "fp32",
-            "micro_batch": BATCH // RANKS, "accumulation": 1, "parallelism": "ddp", "shard_ranks": 1, "tensor_ranks": 1,
+            "micro_batch": BATCH // RANKS, "accumulation": 1, "parallelism": self.parallelism,
+            "shard_ranks": RANKS if self.parallelism == "fsdp" else 1, "tensor_ranks": 1,
             "memory_mb": 1000, "time_min": 60,
         }  # fmt: skip
         write_json(self.folder / "plan.json", plan)
@@ -174,7 +179,12 @@ class Training:
             log_every_steps=steps_per_epoch(PreparedDataset.open(self.prepared).stats.n_train, BATCH),
         )
         cluster = ClusterConfig(
-            name="local", executor="local", cpus_per_node=RANKS, memory_mb_per_node=4000, checkpoint_interval_s=0.3
+            name="local",
+            executor="local",
+            cpus_per_node=RANKS,
+            memory_mb_per_node=4000,
+            checkpoint_interval_s=0.3,
+            checkpoint_mode=self.checkpoint_mode,
         )
         request = {
             "entry": "slimline.training.job:run",
@@ -299,9 +309,12 @@ def kill_until_over(training, chance, most, say):
     return kills
 
 
-def assert_exact_recoveries(folder, prepared, epochs, chance, kills, say):
-    """Trainings are killed so many times, one training after the other, and all end with an unbroken one's bits."""
-    unbroken = Training(folder / "unbroken", prepared, epochs)
+def assert_exact_recoveries(folder, prepared, epochs, chance, kills, say, **way):
+    """Trainings are killed so many times, one training after the other, and all end with an unbroken one's bits.
+
+    `way` are further arguments of a training: how its ranks share it, and how it saves.
+    """
+    unbroken = Training(folder / "unbroken", prepared, epochs, **way)
     train_and_kill(unbroken, chance, 0, say)
     assert [record["epoch"] for record in unbroken.course()] == list(range(epochs))
     assert {record["samples_digest"] for record in unbroken.course()} == {unbroken.expected_digest()}
@@ -309,7 +322,7 @@ def assert_exact_recoveries(folder, prepared, epochs, chance, kills, say):
     started_s, done, trainings = time.monotonic(), 0, 0
     while done < kills:
         trainings += 1
-        killed = Training(folder / f"killed-{trainings}", prepared, epochs)
+        killed = Training(folder / f"killed-{trainings}", prepared, epochs, **way)
         done += train_and_kill(killed, chance, kills - done, say)
         assert killed.weights() == unbroken.weights()
         assert killed.course() == unbroken.course()

@@ -3,6 +3,7 @@
 import os
 import random
 
+import pytest
 from soak.kills import assert_exact_recoveries
 
 KILLS = int(os.environ.get("SLIMLINE_KILLS", "100"))
@@ -10,5 +11,9 @@ EPOCHS = 200
 SEED = 20_261_124
 
 
-def test_however_often_it_is_killed_the_weights_are_those_of_an_unbroken_training(digits, tmp_path, say):
-    assert_exact_recoveries(tmp_path, digits, EPOCHS, random.Random(SEED), KILLS, say)
+@pytest.mark.parametrize(("parallelism", "checkpoint_mode"), [("ddp", "sync"), ("fsdp", "async")])
+def test_however_often_it_is_killed_the_weights_are_those_of_an_unbroken_training(
+    digits, tmp_path, say, parallelism, checkpoint_mode
+):
+    way = {"parallelism": parallelism, "checkpoint_mode": checkpoint_mode}
+    assert_exact_recoveries(tmp_path, digits, EPOCHS, random.Random(SEED), KILLS, say, **way)

@@ -8,14 +8,26 @@ from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms import functional as torchvision_functional
 
 from slimline.config.train import AugmentationConfig, TrainConfig
-from slimline.data.augment import augment, enlarged, erase, random_parts
+from slimline.data import augment as changes_module
+from slimline.data.augment import draw_changes, enlarged, random_parts
 from slimline.data.batches import random_floats, share
-from slimline.data.mixing import mix, partners
+from slimline.data.mixing import draw_mixing, mix, partners
 from slimline.data.prepared import PreparedDataset
 from slimline.training.feed import Feed
+from slimline.training.parts import Part
 
 ROWS = np.arange(1000)
 CPU = torch.device("cpu")
+
+
+def augment(images, config, seed, epoch, rows):
+    return changes_module.augment(images, config, draw_changes(config, images.shape[2:], seed, epoch, rows))
+
+
+def erase(images, config, seed, epoch, rows, mean):
+    return changes_module.erase(
+        images, draw_changes(config, images.shape[2:], seed, epoch, rows), torch.tensor(mean, dtype=images.dtype)
+    )
 
 
 @pytest.fixture
@@ -75,7 +87,7 @@ def test_a_random_part_is_scaled_as_torchvision_scales_it(size, dtype):
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (50, 3, *size), generator=generator).to(dtype)
     parts = random_parts(0.08, size, 1, 2, np.arange(50))
-    result = enlarged(images, *parts)
+    result = enlarged(images, *map(torch.from_numpy, parts))
     for index, part in enumerate(np.stack(parts, 1).astype(int).tolist()):
         expected = torchvision_functional.resized_crop(images[index].float(), *part, list(size), antialias=True)
         # of 255: positions as float32 differ in their last bits
@@ -103,7 +115,7 @@ def test_random_parts_lie_in_the_image(least, size):
 
 
 def test_the_whole_image_as_part_changes_nothing(images):
-    zeros, ones = np.zeros(6), np.ones(6)
+    zeros, ones = torch.zeros(6), torch.ones(6)
     torch.testing.assert_close(enlarged(images, zeros, zeros, 5 * ones, 4 * ones), images, rtol=0, atol=1e-3)
 
 
@@ -143,7 +155,8 @@ def test_partners_are_a_circle_through_the_batch_that_changes_with_the_epoch():
 def test_labels_are_shared_as_the_pixels_are(alphas):
     n, labels = 1000, torch.zeros(1000, dtype=torch.int64)
     own, other = torch.zeros(n, 1, 8, 8), torch.ones(n, 1, 8, 8)
-    images, shares = mix(own, labels, other, labels + 2, 3, AugmentationConfig(**alphas), 5, 1, ROWS)
+    mixing = draw_mixing(AugmentationConfig(**alphas), (8, 8), 5, 1, ROWS)
+    images, shares = mix(own, labels, other, labels + 2, 3, mixing)
     assert torch.allclose(shares.sum(1), torch.ones(n))
     assert torch.allclose(images.mean((1, 2, 3)), shares[:, 2], atol=1e-5)
     assert (shares[:, 1] == 0).all()
@@ -155,7 +168,8 @@ def test_labels_are_shared_as_the_pixels_are(alphas):
 def test_mixup_shares_follow_the_beta_distribution():
     labels = torch.zeros(1000, dtype=torch.int64)
     pixels = torch.zeros(1000, 1, 1, 1)
-    _, shares = mix(pixels, labels, pixels, labels + 1, 2, AugmentationConfig(mixup=0.4), 0, 0, ROWS)
+    mixing = draw_mixing(AugmentationConfig(mixup=0.4), (1, 1), 0, 0, ROWS)
+    _, shares = mix(pixels, labels, pixels, labels + 1, 2, mixing)
     assert stats.kstest(shares[:, 0].numpy(), stats.beta(0.4, 0.4).cdf).pvalue > 1e-3
 
 
@@ -170,7 +184,7 @@ def test_mixed_batches_are_the_same_however_many_ranks_share_them(digits, ranks)
     feed = Feed(data, TrainConfig(epochs=1, augmentation=config), seed=4, device=CPU)
     batch = data.rows("train")[:60]
     others = partners(batch, 4, 0)
-    (whole,) = feed.training(0, [(batch, others)])
-    parts = list(feed.training(0, [(share(batch, ranks, r), share(others, ranks, r)) for r in range(ranks)]))
+    (whole,) = feed.training([Part(0, batch, others)])
+    parts = list(feed.training([Part(0, share(batch, ranks, r), share(others, ranks, r)) for r in range(ranks)]))
     assert torch.equal(torch.cat([part.images for part in parts]), whole.images)
     assert torch.equal(torch.cat([part.targets for part in parts]), whole.targets)

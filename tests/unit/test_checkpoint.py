@@ -6,12 +6,12 @@ import torch
 from torch import nn
 
 from slimline.config.train import TrainConfig
-from slimline.training import saver
+from slimline.training import checkpoint, saver
 from slimline.training.checkpoint import Progress, load_checkpoint, newest_valid_checkpoint
 from slimline.training.distributed import World
 from slimline.training.optimisation import build_optimizers
 from slimline.training.saver import Saver
-from slimline.training.spec import checkpoint_name
+from slimline.training.spec import checkpoint_name, checkpoint_names
 
 ALONE = World(0, 1, torch.device("cpu"))
 
@@ -96,12 +96,49 @@ def test_only_the_newest_are_kept(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [checkpoint_name(2, 0), checkpoint_name(10, 0)]
 
 
-def test_a_half_written_checkpoint_is_not_one(tmp_path):
+def test_a_half_written_checkpoint_is_not_one_and_goes_with_the_next(tmp_path, monkeypatch):
     save(tmp_path, 1, epoch=1)
-    (tmp_path / f".{checkpoint_name(2, 0)}.1.tmp").mkdir()
-    progress = load_newest(tmp_path, *trained(3))
-    assert progress is not None
-    assert progress.epoch == 1
+
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    for half in ("write_json", "sha256_file"):  # before the position is written; before the manifest
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoint, half, killed)
+            with pytest.raises(KeyboardInterrupt):
+                save(tmp_path, 2, epoch=2)
+        assert [path.name for path in tmp_path.glob(".*")] == [f".{checkpoint_name(2, 0)}.tmp"]
+        assert load_newest(tmp_path, *trained(3)).epoch == 1
+    save(tmp_path, 2, epoch=3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [checkpoint_name(1, 0), checkpoint_name(3, 0)]
+
+
+def test_a_damaged_checkpoint_does_not_take_the_place_of_a_good_one(tmp_path):
+    for epoch in (1, 2):
+        save(tmp_path, 0, epoch)
+    (tmp_path / checkpoint_name(2, 0) / "progress.json").unlink()
+    assert load_newest(tmp_path, *trained(3)).epoch == 1
+    save(tmp_path, 0, 3)
+    assert checkpoint_names(tmp_path) == [checkpoint_name(1, 0), checkpoint_name(3, 0)]
+    assert newest_valid_checkpoint(tmp_path, tmp_path / "other") == tmp_path / checkpoint_name(3, 0)
+
+
+@pytest.mark.parametrize("content", ["[]", "3", '"x"', "{}", "null"])
+def test_a_manifest_that_is_no_manifest_is_damage(tmp_path, content):
+    save(tmp_path, 1, epoch=1)
+    save(tmp_path, 2, epoch=2)
+    (tmp_path / checkpoint_name(2, 0) / "manifest.json").write_text(content)
+    assert load_newest(tmp_path, *trained(3)).epoch == 1
+
+
+def test_with_other_ranks_counts_add_up_and_times_do_not():
+    sums = [{"loss": 1.0, "correct": 2.0, "samples": 3.0, "seconds": 10.0 + n, "data_wait": n / 4} for n in range(4)]
+    at = Progress(rank_sums=sums)
+    assert [at.sums_of(rank, 4) for rank in range(4)] == sums
+    times = {"seconds": 13.0, "data_wait": 0.75}
+    assert at.sums_of(0, 2) == {"loss": 4.0, "correct": 8.0, "samples": 12.0, **times}
+    assert at.sums_of(1, 2) == times
+    assert Progress().sums_of(1, 2) == {}
 
 
 def test_in_the_background_a_copy_is_written_and_the_end_waits_for_it(tmp_path, monkeypatch):

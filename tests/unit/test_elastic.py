@@ -3,14 +3,13 @@
 from dataclasses import replace
 
 import pytest
-from rank_pool import STOP_FILE, VIT_LAYERS, RankPool
+from rank_pool import STOP_FILE, RankPool, simplify_models
 from training_fixtures import history, train, training_spec, with_recipe
 
 from slimline.config.model import ModelConfig
 from slimline.data.batches import samples_digest
 from slimline.data.prepared import PreparedDataset
 from slimline.files import read_json, write_text
-from slimline.models import vit
 from slimline.training.settings import RunSettings
 from slimline.training.spec import CHECKPOINTS_FOLDER, Allocation, checkpoint_name, checkpoint_names
 
@@ -22,12 +21,15 @@ def pool():
     ranks.close()
 
 
-@pytest.fixture
-def spec(digits, monkeypatch):
-    """Three epochs of 19 steps; layer normalisation and no corners, so that rounding stays rounding."""
-    monkeypatch.setattr(vit, "LAYERS", VIT_LAYERS)
-    spec = replace(training_spec(digits, monkeypatch), model=ModelConfig(name="vit_tiny", width=0.25))
-    return with_recipe(spec, learning_rate=2e-3, augmentation={"crop_padding": 1})
+MODELS = [ModelConfig(name="vit_tiny", width=0.25), ModelConfig(name="resnet8", width=0.5)]
+
+
+@pytest.fixture(params=MODELS, ids=lambda model: model.name)
+def spec(request, digits, monkeypatch):
+    """Three epochs of 19 steps; normalisation over all ranks and no corners, so that rounding stays rounding."""
+    simplify_models(monkeypatch)
+    spec = replace(training_spec(digits, monkeypatch), model=request.param)
+    return with_recipe(spec, learning_rate=2e-3, augmentation={"crop_padding": 1}, sync_batch_norm=True)
 
 
 def with_ranks(spec, ranks):

@@ -21,6 +21,7 @@ from slimline.data.shards import DamagedImageError, ShardsError
 from slimline.errors import SlimlineError
 from slimline.files import read_json, write_json
 from slimline.training.feed import Feed
+from slimline.training.parts import Part
 from slimline.training.stop import StoppedError
 
 CPU = torch.device("cpu")
@@ -232,8 +233,8 @@ def test_batches_are_the_same_whatever_the_number_of_threads(prepared, threads):
     data = PreparedDataset.open(prepared)
     recipe = TrainConfig.model_validate({"epochs": 1, "augmentation": {"random_resized_crop": 0.2, "mixup": 0.2}})
     rows = data.rows("train")
-    parts = [(rows[start : start + 16], rows[start + 1 : start + 17]) for start in range(0, 48, 16)]
-    alone, several = (Feed(data, recipe, 3, CPU, number).training(1, iter(parts)) for number in (1, threads))
+    parts = [Part(1, rows[start : start + 16], rows[start + 1 : start + 17]) for start in range(0, 48, 16)]
+    alone, several = (Feed(data, recipe, 3, CPU, number).training(iter(parts)) for number in (1, threads))
     for ours, theirs in zip(alone, several, strict=True):
         assert torch.equal(ours.images, theirs.images)
         assert torch.equal(ours.targets, theirs.targets)

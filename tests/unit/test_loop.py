@@ -14,7 +14,7 @@ from slimline.data.batches import samples_digest
 from slimline.data.prepared import PreparedDataset
 from slimline.errors import SlimlineError
 from slimline.files import read_json
-from slimline.training import loop
+from slimline.training import parts
 from slimline.training.evaluate import EVALUATION_BATCH, EVALUATION_PIXELS, batch_size
 from slimline.training.loop import Trainer
 from slimline.training.settings import RunSettings
@@ -40,13 +40,13 @@ def test_it_learns_and_says_so(spec, tmp_path):
 
 @pytest.mark.parametrize("change", ["miss", "twice"])
 def test_a_sample_that_is_missed_or_seen_twice_is_noticed(spec, tmp_path, monkeypatch, change):
-    original = loop.epoch_order
+    original = parts.epoch_order
 
     def wrong(rows, seed, epoch):
         order = original(rows, seed, epoch)
         return order[1:] if change == "miss" else np.concatenate([order[:1], order[:-1]])
 
-    monkeypatch.setattr(loop, "epoch_order", wrong)
+    monkeypatch.setattr(parts, "epoch_order", wrong)
     with pytest.raises(AssertionError, match="every sample once"):
         train(spec, tmp_path / "a")
 

@@ -6,8 +6,10 @@ import shutil
 from dataclasses import replace
 
 import pytest
+import rank_gradients
 import torch
-from rank_pool import STOP_FILE, VIT_LAYERS, RankPool
+from rank_pool import SPOIL_FILE, STOP_FILE, RankPool, simplify_models
+from safetensors.torch import load_file
 
 from slimline.config.model import ModelConfig
 from slimline.config.train import TrainConfig
@@ -15,7 +17,6 @@ from slimline.data.batches import epoch_order, share
 from slimline.data.prepared import PreparedDataset
 from slimline.errors import SlimlineError
 from slimline.files import read_json, write_text
-from slimline.models import vit
 from slimline.models.artifact import build, load_artifact
 from slimline.models.attention import attention_heads, require_heads
 from slimline.models.registry import architecture_for
@@ -31,9 +32,9 @@ MODELS = {"vit": ModelConfig(name="vit_tiny", width=0.25), "resnet": ModelConfig
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _few_layers():
+def _simple_models():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vit, "LAYERS", VIT_LAYERS)
+        simplify_models(patch)
         yield
 
 
@@ -48,9 +49,7 @@ def pool():
 def base(digits):
     """A job of 20 steps.
 
-    With SGD, since an adaptive optimizer turns rounding noise, in gradients that are 0, into steps of full size. At a
-    seed where no ReLU of the ResNet lies so near its corner that rounding puts it on the other side: the empty borders
-    of digits give many equal values there, and then one process is not within 1e-5 of float64 either.
+    With SGD, since an adaptive optimizer turns rounding noise, in gradients that are 0, into steps of full size.
     """
     n_train = PreparedDataset.open(digits).stats.n_train
     recipe = TrainConfig(
@@ -148,6 +147,45 @@ def test_average_best_epoch_clipping_and_freezing_are_those_of_one_process(pool,
     stop_after(tmp_path / "many", 0)
     assert pool.train(shared, tmp_path / "many")
     assert largest_difference(weights(tmp_path / "one"), weights(tmp_path / "many")) <= 1e-5
+    one, many = (load_file(tmp_path / name / "result/weights-last.safetensors") for name in ("one", "many"))
+    assert largest_difference(one, many) <= 1e-5
+
+
+def test_shards_of_a_model_without_blocks_ship_whole(pool, base, tmp_path):
+    """After the last validation each rank has all weights of the outermost module."""
+    spec = replace(base, model=ModelConfig(name="convnet", width=0.25))
+    assert pool.train(replace(spec, allocation=allocation("ddp", 2)), tmp_path / "ddp")
+    assert pool.train(replace(spec, allocation=allocation("fsdp", 2)), tmp_path / "fsdp")
+    assert largest_difference(weights(tmp_path / "ddp"), weights(tmp_path / "fsdp")) <= 1e-5
+
+
+@pytest.mark.parametrize(("kind", "ranks"), [("ddp", 2), ("fsdp", 2), ("tp", 2), ("fsdp-tp", 4)])
+def test_fp16_scales_the_loss_of_shared_weights_too_and_resumes_to_the_same_bits(pool, base, tmp_path, kind, ranks):
+    recipe = base.recipe.model_copy(update={"batch_size": 256, "optimizer": "adamw", "learning_rate": 1e-3})
+    spec = replace(base, recipe=recipe, allocation=replace(allocation(kind, ranks), precision="fp16"))
+    assert pool.train(spec, tmp_path / "unbroken")
+    stop_after(tmp_path / "broken", 3)
+    assert not pool.train(spec, tmp_path / "broken")
+    stop_after(tmp_path / "broken", 0)
+    assert pool.train(spec, tmp_path / "broken")
+    unbroken, broken = weights(tmp_path / "unbroken"), weights(tmp_path / "broken")
+    assert all(torch.equal(unbroken[name], broken[name]) for name in unbroken)
+    alone(replace(spec, allocation=replace(allocation("ddp", 1), precision="fp16")), tmp_path / "one")
+    one, many = records(tmp_path / "one")[-1], records(tmp_path / "unbroken")[-1]
+    assert abs(many["train_loss"] - one["train_loss"]) <= 1e-3  # half precision rounds to 1e-3
+
+
+@pytest.mark.parametrize(("kind", "ranks"), [("ddp", 2), ("fsdp-tp", 4)])
+def test_a_loss_that_is_not_finite_on_one_rank_is_named_by_all(pool, base, tmp_path, kind, ranks):
+    spec = replace(base, allocation=allocation(kind, ranks))
+    tmp_path.joinpath(SPOIL_FILE).write_text(f"7 1 {ranks - 1}")
+    assert pool.train(spec, tmp_path)
+    lines = (tmp_path / "result/history.jsonl").read_text().splitlines()
+    (record,) = [record for record in map(json.loads, lines) if record["kind"] == "rollback"]
+    assert "epoch 0, step 7: loss nan" in record["reason"]
+    data = PreparedDataset.open(spec.prepared)
+    rows = share(epoch_order(data.rows("train"), spec.seed, 0), STEPS, 7)
+    assert record["sample_ids"] == data.sample_ids(rows)
 
 
 def build_weights(spec):
@@ -216,10 +254,16 @@ def test_resumed_with_other_ranks_it_sees_the_same_batches_and_learns_the_same(p
     assert largest_difference(weights(single["vit"]), weights(tmp_path)) <= 1e-5
 
 
-@pytest.mark.parametrize(("kind", "way"), [("ddp", "async"), ("fsdp", "async"), ("fsdp", "sync"), ("tp", "sync")])
-def test_stopped_and_resumed_with_the_same_ranks_it_goes_on_to_the_same_bits(pool, base, tmp_path, kind, way):
+@pytest.mark.parametrize(
+    ("kind", "ranks", "way"),
+    [
+        ("ddp", 2, "async"), ("fsdp", 2, "async"), ("fsdp", 2, "sync"), ("tp", 2, "sync"), ("hybrid", 4, "async"),
+        ("fsdp-tp", 4, "async"),
+    ],
+)  # fmt: skip
+def test_stopped_and_resumed_with_the_same_ranks_it_goes_on_to_the_same_bits(pool, base, tmp_path, kind, ranks, way):
     recipe = base.recipe.model_copy(update={"optimizer": "adamw", "learning_rate": 1e-3})
-    spec = replace(base, recipe=recipe, allocation=allocation(kind, 2))
+    spec = replace(base, recipe=recipe, allocation=allocation(kind, ranks))
     assert pool.train(spec, tmp_path / "unbroken")
     stop_after(tmp_path / "broken", 9, checkpoint=way, checkpoint_interval_s=0.0)
     assert not pool.train(spec, tmp_path / "broken")
@@ -234,6 +278,13 @@ def test_stopped_and_resumed_with_the_same_ranks_it_goes_on_to_the_same_bits(poo
         shutil.copytree(tmp_path / "broken" / "checkpoints", copy)
         damage(copy / checkpoint_name(0, 9), how)
         assert newest_valid_checkpoint(copy) == copy / checkpoint_name(0, 8)
+
+
+@pytest.mark.parametrize(
+    "check", [rank_gradients.of_batch_norm, rank_gradients.of_attention], ids=["norm", "attention"]
+)
+def test_layers_that_ranks_compute_together_have_the_gradients_of_finite_differences(pool, check):
+    pool.call(check, ranks=2)
 
 
 def test_a_convolutional_net_cannot_be_cut_into_tensor_parts(base, digits):

@@ -1,20 +1,30 @@
 """Options of the recipe on real digits: each does what it says, and resumes to the same bits."""
 
 import math
+import weakref
 from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
-from training_fixtures import history, same, stopping_after, train, training_spec, with_recipe
+from training_fixtures import history, same, spoil_weights_once, stopping_after, train, training_spec, with_recipe
 
+from slimline.data.batches import epoch_order, share
+from slimline.data.prepared import PreparedDataset
 from slimline.errors import SlimlineError
+from slimline.files import read_json
+from slimline.training import history as history_module
+from slimline.training import loop
+from slimline.training.checkpoint import newest_valid_checkpoint
 from slimline.training.ema import WeightAverage
 from slimline.training.finite import FiniteWatch, NotFinite
 from slimline.training.loop import Trainer
 from slimline.training.optimisation import build_optimizers, clip_gradients, freeze, plainly_named, set_training
+from slimline.training.parallel import compiles
 from slimline.training.precision import Precision
 from slimline.training.selection import is_best, is_over
+from slimline.training.settings import RunSettings
 from slimline.training.stop import StoppedError
 
 
@@ -134,6 +144,7 @@ def test_the_best_epoch_ships_though_later_ones_are_worse(spec, tmp_path, monkey
 
     monkeypatch.setattr(Trainer, "_evaluate", evaluate)
     assert same(train(with_recipe(spec, keep="best"), tmp_path / "a"), states[1])
+    assert same(load_file(tmp_path / "a/result/weights-last.safetensors"), states[2])
 
 
 def test_training_ends_early_when_the_validation_split_says_so(spec, tmp_path):
@@ -166,6 +177,27 @@ def test_patience_counts_epochs_since_the_last_improvement(spec):
     assert [is_best(records(0.5, 0.7, 0.6)[:n], recipe) for n in (1, 2, 3)] == [True, True, False]
 
 
+def test_an_epoch_without_a_finite_score_is_worse_than_any(spec):
+    recipe = with_recipe(spec, monitor="validation-loss", early_stopping={"patience": 2}).recipe
+    losses = [{"kind": "epoch", "validation_loss": loss} for loss in (None, 0.7, None, 0.9)]
+    assert [is_best(losses[:n], recipe) for n in (1, 2, 3, 4)] == [True, True, False, False]
+    assert [is_over(losses[:n], recipe) for n in (1, 2, 3, 4)] == [False, False, False, True]
+
+
+def test_figures_that_are_not_finite_are_null_in_history_and_checkpoints(spec, tmp_path, monkeypatch):
+    """The norm of gradients that overflow fp16, and a validation loss of weights that are none."""
+    monkeypatch.setattr(torch.amp.GradScaler, "__init__", _scaler_from(2.0**24, torch.amp.GradScaler.__init__))
+    original = Trainer._evaluate
+    monkeypatch.setattr(Trainer, "_evaluate", lambda *args: original(*args) | {"validation_loss": math.nan})
+    spec = with_recipe(spec, epochs=1, log_every_steps=1)
+    (tmp_path / "a").mkdir()
+    RunSettings(checkpoint_interval_s=0.0).write(tmp_path / "a")  # after every step
+    train(replace(spec, allocation=replace(spec.allocation, precision="fp16")), tmp_path / "a")
+    assert history(tmp_path / "a", "step")[0]["gradient_norm"] is None
+    assert history(tmp_path / "a")[0]["validation_loss"] is None
+    assert read_json(newest_valid_checkpoint(tmp_path / "a/checkpoints") / "progress.json")["records"]
+
+
 def test_a_gradient_that_is_not_finite_is_named_with_its_step_though_nobody_looked_at_first(
     spec, tmp_path, monkeypatch
 ):
@@ -190,21 +222,54 @@ def test_a_gradient_that_is_not_finite_is_named_with_its_step_though_nobody_look
     assert set(careful) == {False, True}
 
 
-def test_a_passing_fault_costs_a_return_to_the_last_checkpoint_and_nothing_else(spec, tmp_path, monkeypatch):
+@pytest.mark.parametrize("heartbeat_interval_s", [1.0, 0.0], ids=["heartbeat later", "heartbeat due"])
+def test_a_passing_fault_costs_a_return_to_the_last_checkpoint_and_nothing_else(
+    spec, tmp_path, monkeypatch, heartbeat_interval_s
+):
+    monkeypatch.setattr(history_module, "HEARTBEAT_INTERVAL_S", heartbeat_interval_s)
     unbroken = train(spec, tmp_path / "a")
-    original, done = Trainer._train_step, []
-
-    def step(self, *args):
-        if len(done) == 30:  # once: what comes back from the checkpoint is whole
-            with torch.no_grad():
-                next(iter(self.model.parameters())).fill_(math.nan)
-        original(self, *args)
-        done.append(None)
-
-    monkeypatch.setattr(Trainer, "_train_step", step)
+    spoil_weights_once(monkeypatch, 30)
     assert same(unbroken, train(spec, tmp_path / "b"))
     (record,) = history(tmp_path / "b", "rollback")
-    assert "step 11" in record["reason"]
+    assert "epoch 1, step 11" in record["reason"]
+    data = PreparedDataset.open(spec.prepared)
+    rows = share(epoch_order(data.rows("train"), spec.seed, 1), 19, 11)
+    assert record["sample_ids"] == data.sample_ids(rows)
+
+
+def test_the_model_that_failed_is_gone_before_the_next_is_built(spec, tmp_path, monkeypatch):
+    original, built, alive = Trainer.__init__, [], []
+
+    def init(self, *args, **kwargs):
+        alive.append([trainer() is not None for trainer in built])
+        built.append(weakref.ref(self))
+        original(self, *args, **kwargs)
+
+    monkeypatch.setattr(Trainer, "__init__", init)
+    spoil_weights_once(monkeypatch, 5)
+    train(with_recipe(spec, epochs=1), tmp_path / "a")
+    assert alive == [[], [False]]
+
+
+@pytest.mark.parametrize("n_steps", [12, 19])  # in the middle of an epoch; its last step
+def test_weights_that_an_update_has_spoilt_are_neither_saved_nor_shipped(spec, tmp_path, monkeypatch, n_steps):
+    unbroken = train(spec, tmp_path / "a")
+    (tmp_path / "b").mkdir()
+    RunSettings(checkpoint_interval_s=0.0 if n_steps == 12 else 1e9).write(tmp_path / "b")
+    original, done = Precision.step, []
+
+    def step(self, optimizers):
+        original(self, optimizers)
+        done.append(None)
+        if len(done) == n_steps:  # once
+            with torch.no_grad():
+                optimizers[0].param_groups[0]["params"][0].view(-1)[0] = math.inf
+
+    monkeypatch.setattr(Precision, "step", step)
+    assert same(unbroken, train(spec, tmp_path / "b"))
+    (record,) = history(tmp_path / "b", "rollback")
+    assert f"epoch 0, step {n_steps - 1}: weights that are not finite" in record["reason"]
+    assert (record["epoch"], record["step"]) == ((0, 11) if n_steps == 12 else (0, 0))
 
 
 @pytest.mark.parametrize("bad", ["loss", "norm"])
@@ -217,6 +282,60 @@ def test_the_first_bad_step_is_remembered(bad):
         assert (watch.found() is None) == (step < 2)
     expected = (2, math.inf, 0.5) if bad == "loss" else (2, 0.5, math.inf)
     assert watch.found() == NotFinite(*expected)
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_determinism_is_switched_for_the_whole_run(spec, tmp_path, monkeypatch, deterministic):
+    original, seen = Trainer._train_step, set()
+
+    def step(self, *args):
+        seen.add((torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark))
+        original(self, *args)
+
+    monkeypatch.setattr(Trainer, "_train_step", step)
+    train(with_recipe(spec, epochs=1, deterministic=deterministic), tmp_path / "a")
+    assert seen == {(deterministic, not deterministic)}
+
+
+def test_images_and_kernels_lie_channels_last(spec, tmp_path, monkeypatch):
+    original, seen = Trainer._train_step, []
+
+    def step(self, *args):
+        convolution = [layer for layer in self.model.modules() if isinstance(layer, nn.Conv2d)][-1]
+        hook = convolution.register_forward_hook(
+            lambda layer, inputs, output: seen.extend((inputs[0], layer.weight, output))
+        )
+        original(self, *args)
+        hook.remove()
+
+    monkeypatch.setattr(Trainer, "_train_step", step)
+    train(with_recipe(spec, epochs=1), tmp_path / "a")
+    for tensor in seen:
+        assert tensor.is_contiguous(memory_format=torch.channels_last)
+        assert not tensor.is_contiguous()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "device", "does"), [("auto", "cuda", True), ("auto", "cpu", False), ("off", "cuda", False)]
+)
+def test_models_are_compiled_on_gpus_unless_that_is_off(wanted, device, does):
+    assert compiles(wanted, torch.device(device)) == does
+
+
+def test_compiling_in_place_keeps_names_and_values(spec, tmp_path, monkeypatch):
+    plain = train(with_recipe(spec, epochs=1), tmp_path / "a")
+    compiled, compile_in_place = [], nn.Module.compile
+
+    def compile_eagerly(self):
+        compiled.append(self)
+        compile_in_place(self, backend="eager")  # what is traced runs as it is: no compiler needed
+
+    monkeypatch.setattr(loop, "compiles", lambda wanted, device: True)
+    monkeypatch.setattr(nn.Module, "compile", compile_eagerly)
+    traced = train(with_recipe(spec, epochs=1), tmp_path / "b")
+    assert len(compiled) == 1
+    assert plain.keys() == traced.keys()
+    assert all(torch.allclose(plain[name], traced[name], atol=1e-4) for name in plain)
 
 
 def test_clipping_shortens_all_gradients_together():

@@ -1,6 +1,7 @@
 """A small training job on the digits, and ways to run and to interrupt it."""
 
 import json
+import math
 import signal
 from dataclasses import replace
 
@@ -64,6 +65,20 @@ def stopping_after(monkeypatch, n_steps):
         original(self, *args)
         done.append(None)
         self.stop.number = signal.SIGTERM if len(done) == n_steps else 0
+
+    monkeypatch.setattr(Trainer, "_train_step", step)
+
+
+def spoil_weights_once(monkeypatch, n_steps):
+    """Makes a weight not a number after `n_steps` steps, once: what comes back from a checkpoint is whole."""
+    original, done = Trainer._train_step, []
+
+    def step(self, *args):
+        if len(done) == n_steps:
+            with torch.no_grad():
+                next(iter(self.model.parameters())).fill_(math.nan)
+        original(self, *args)
+        done.append(None)
 
     monkeypatch.setattr(Trainer, "_train_step", step)
 

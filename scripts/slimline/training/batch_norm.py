@@ -40,7 +40,8 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
                 input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
             )
         channels = input.shape[1]
-        values = input.float().movedim(1, -1).reshape(-1, channels)
+        precise = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
+        values = precise.movedim(1, -1).reshape(-1, channels)
         # Mean first, then deviations from it: a difference of large sums would lose digits.
         sums = SummedOverRanks.apply(torch.cat([values.sum(0), values.new_full((1,), len(values))]))
         mean, count = sums[:-1] / sums[-1], float(sums[-1].detach())

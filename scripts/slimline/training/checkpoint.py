@@ -30,6 +30,8 @@ from slimline.training.state import Copies, restore_state
 log = logging.getLogger("slimline")
 
 KEEP = 2
+# What a rank sums up in an epoch; the times pass on all ranks at once.
+COUNTS, TIMES = ("loss", "correct", "samples"), ("seconds", "data_wait")
 MANIFEST, PROGRESS, STATE = "manifest.json", "progress.json", "state.safetensors"
 
 
@@ -66,11 +68,18 @@ class Progress:
             )
 
     def sums_of(self, rank: int, size: int) -> dict[str, float]:
-        """The sums that rank `rank` of `size` goes on with; with another number of ranks the main one takes all."""
+        """The sums that rank `rank` of `size` goes on with.
+
+        With another number of ranks the main one takes all counts, and each the time of the slowest: it passed for all.
+        """
         if len(self.rank_sums) == size:
             return dict(self.rank_sums[rank])
-        names = self.rank_sums[0] if self.rank_sums and rank == 0 else {}
-        return {name: sum(sums[name] for sums in self.rank_sums) for name in names}
+        taken = TIMES if rank else (*COUNTS, *TIMES)
+        return {
+            name: (max if name in TIMES else sum)(sums[name] for sums in self.rank_sums)
+            for name in taken
+            if self.rank_sums
+        }
 
 
 def save_checkpoint(
@@ -99,13 +108,21 @@ def save_checkpoint(
 
 
 def newest_valid_checkpoint(*folders: Path) -> Path | None:
-    """The newest checkpoint that holds, of two at one place that in the first folder; others are reported."""
+    """The newest checkpoint that holds, of two at one place that in the first folder; others are reported.
+
+    In the first folder, the job's own, they are renamed too: among those that are kept they would take a good one's
+    place.
+    """
     found = [folder / name for folder in reversed(folders) for name in checkpoint_names(folder)]
     for checkpoint in sorted(found, key=lambda path: path.name)[::-1]:
         problem = _damage(checkpoint)
         if problem is None:
             return checkpoint
         log.warning("checkpoint %s is damaged (%s): going back to the one before", checkpoint, problem)
+        if checkpoint.parent == folders[0]:
+            aside = checkpoint.with_name(f"damaged-{checkpoint.name}")
+            shutil.rmtree(aside, ignore_errors=True)
+            checkpoint.replace(aside)
     return None
 
 
@@ -157,6 +174,8 @@ def _flush(path: Path) -> None:
 def _damage(checkpoint: Path) -> str | None:
     try:
         manifest = read_json(checkpoint / MANIFEST)
+        if not isinstance(manifest, dict):
+            return f"{MANIFEST} is no object"
         wrong = [file for file, digest in manifest.items() if digest != sha256_file(checkpoint / file)]
     except (SlimlineError, OSError) as error:
         return str(error).splitlines()[0]

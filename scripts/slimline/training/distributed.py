@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ from torch import distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from slimline.training.spec import Allocation
+
+T = TypeVar("T")
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=10)
 # All ranks are replicas x shards x tensor parts; tensor parts, which talk in every layer, have neighbouring ranks.
@@ -31,12 +34,14 @@ class World:
         size: number of those.
         device: where it computes.
         mesh: all processes as a grid of replicas, shards and tensor parts; None for a single process.
+        hosts: all processes, for what they agree on in host memory; None for a single process.
     """
 
     rank: int
     size: int
     device: torch.device
     mesh: DeviceMesh | None = None
+    hosts: dist.ProcessGroup | None = None
 
     @property
     def is_main(self) -> bool:
@@ -66,19 +71,30 @@ class World:
         return torch.stack(rows).cpu()
 
     def any(self, *flags: bool) -> list[bool]:
-        """Whether each flag is set in any process; all get the same answer."""
-        if self.mesh is None:
+        """Whether each flag is set in any process; all get the same answer.
+
+        Asked at every step: hosts wait for each other, and not for their GPUs to do what they have been given.
+        """
+        if self.hosts is None:
             return list(flags)
-        counts = torch.tensor(flags, dtype=torch.int32, device=self.device)
-        dist.all_reduce(counts)
+        counts = torch.tensor(flags, dtype=torch.int32)
+        dist.all_reduce(counts, group=self.hosts)
         return [count > 0 for count in counts.tolist()]
 
     def from_main(self, value: str | None) -> str | None:
         """`value` as the main process has it."""
         values = [value]
-        if self.mesh is not None:
-            dist.broadcast_object_list(values, device=self.device)
+        if self.hosts is not None:
+            dist.broadcast_object_list(values, group=self.hosts)
         return values[0]
+
+    def from_all(self, value: T) -> list[T]:
+        """The values of all processes, by rank."""
+        if self.hosts is None:
+            return [value]
+        values: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(values, value, group=self.hosts)
+        return values
 
     def copy_from_main(self, tensors: Iterable[Tensor]) -> None:
         """Gives the tensors the values that they have on the first of the ranks with different images."""
@@ -125,6 +141,8 @@ def joined(allocation: Allocation) -> Iterator[World]:
     mesh = init_device_mesh(
         device.type, (size // (shards * tensors), shards, tensors), mesh_dim_names=(REPLICATE, SHARD, TENSOR)
     )
-    yield World(rank // tensors, size // tensors, device, mesh)
+    hosts = dist.new_group(backend="gloo", timeout=COLLECTIVE_TIMEOUT)
+    assert isinstance(hosts, dist.ProcessGroup)
+    yield World(rank // tensors, size // tensors, device, mesh, hosts)
     # Not after an error: where a collective hangs, so does this, and the end of the process does it all the same.
     dist.destroy_process_group()

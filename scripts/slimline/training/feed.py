@@ -6,20 +6,25 @@ import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from slimline.config.train import TrainConfig
-from slimline.data.augment import augment, erase
+from slimline.data.augment import augment, draw_changes, erase
 from slimline.data.batches import Rows
-from slimline.data.mixing import mix
+from slimline.data.drawn import Drawn
+from slimline.data.mixing import draw_mixing, mix
 from slimline.data.prepared import PreparedDataset
+from slimline.training.parts import Part
 from slimline.training.read_ahead import read_ahead
+from slimline.training.to_device import ToDevice
 
 T = TypeVar("T")
+
+NOTHING = Drawn.of({})
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,28 @@ class Batch:
         return self.targets if self.targets.ndim == 1 else self.targets.argmax(1)
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What comes with the images that were read for a batch.
+
+    Args:
+        labels: their classes, int64 [m].
+        changes: what happens to each.
+        place: where mixing images, int64 [2, n]: which of them a sample of the batch is, and its partner.
+        mixing: how the two are mixed.
+    """
+
+    labels: Tensor
+    changes: Drawn = NOTHING
+    place: Tensor | None = None
+    mixing: Drawn = NOTHING
+
+    def moved(self, move: Callable[[Tensor], Tensor]) -> Self:
+        """The same, with each tensor where `move` brings it."""
+        place = None if self.place is None else move(self.place)
+        return type(self)(move(self.labels), self.changes.moved(move), place, self.mixing.moved(move))
+
+
 class Feed:
     """Batches of a prepared dataset.
 
@@ -61,6 +88,8 @@ class Feed:
     ) -> None:
         self.data, self.config, self.seed, self.device = data, recipe.augmentation, seed, device
         self.threads = threads
+        self.mean = torch.tensor(data.stats.mean, device=device)
+        self.to_device = ToDevice(device)
         self.waited_s = 0.0
 
     @property
@@ -70,59 +99,72 @@ class Feed:
 
     def plain(self, parts: Iterable[Rows]) -> Generator[Batch, None, None]:
         """The images of each part's rows [n] as they are."""
-        with closing(self._loaded(parts, lambda rows: rows)) as loaded:
-            for rows, images, labels in loaded:
-                yield Batch(_as_floats(images), labels, rows)
 
-    def training(self, epoch: int, parts: Iterable[tuple[Rows, Rows]]) -> Generator[Batch, None, None]:
-        """The images of each part's rows [n] as (seed, epoch, row) changes them.
+        def beside(rows: Rows, needed: Rows) -> Beside:
+            return Beside(torch.from_numpy(self.data.labels[needed]))
 
-        Args:
-            epoch: number of the epoch.
-            parts: rows, and their partners where the recipe mixes images.
-        """
-        if not self.mixes:
-            with closing(self._loaded(parts, lambda part: part[0])) as loaded:
-                for (rows, _), images, labels in loaded:
-                    yield Batch(self._changed(images, epoch, rows), labels, rows)
-            return
+        with closing(self._loaded(((rows, rows) for rows in parts), beside)) as loaded:
+            for rows, images, with_them in loaded:
+                yield Batch(_as_floats(images), with_them.labels, rows)
+
+    def training(self, parts: Iterable[Part]) -> Generator[Batch, None, None]:
+        """The images of each part's rows [n] as (seed, epoch, row) changes them."""
+
+        def beside(part: Part, needed: Rows) -> Beside:
+            labels = torch.from_numpy(self.data.labels[needed])
+            how = (self.config, self.data.stats.image_shape[1:], self.seed, part.epoch)
+            changes = draw_changes(*how, needed)
+            if not self.mixes:
+                return Beside(labels, changes)
+            place = np.searchsorted(needed, np.stack((part.rows, part.others)))  # needed rows are sorted
+            return Beside(labels, changes, torch.from_numpy(place), draw_mixing(*how, part.rows))
+
         # Each image once, though it is a partner as well: with one rank all partners are in the part itself.
-        pairs = ((rows, *np.unique(np.concatenate((rows, others)), return_inverse=True)) for rows, others in parts)
-        with closing(self._loaded(pairs, lambda pair: pair[1])) as loaded_pairs:
-            for (rows, needed, place), images, labels in loaded_pairs:
-                images = self._changed(images, epoch, needed)
-                own, other = torch.from_numpy(place).to(self.device).view(2, -1)
-                both = (images[own], labels[own], images[other], labels[other])
-                mixed, shares = mix(*both, self.data.stats.num_classes, self.config, self.seed, epoch, rows)
-                yield Batch(mixed, shares, rows)
+        needed = (
+            (part, np.unique(np.concatenate((part.rows, part.others))) if self.mixes else part.rows) for part in parts
+        )
+        with closing(self._loaded(needed, beside)) as loaded:
+            for part, images, with_them in loaded:
+                yield self._changed(part.rows, images, with_them)
 
-    def _changed(self, images: Tensor, epoch: int, rows: Rows) -> Tensor:
-        images = _as_floats(augment(images, self.config, self.seed, epoch, rows))
-        return erase(images, self.config, self.seed, epoch, rows, self.data.stats.mean)
+    def _changed(self, rows: Rows, images: Tensor, beside: Beside) -> Batch:
+        images = _as_floats(augment(images, self.config, beside.changes))
+        images, labels = erase(images, beside.changes, self.mean), beside.labels
+        if beside.place is None:
+            return Batch(images, labels, rows)
+        own, other = beside.place
+        pair = (images[own], labels[own], images[other], labels[other])
+        return Batch(*mix(*pair, self.data.stats.num_classes, beside.mixing), rows)
 
     def _loaded(
-        self, parts: Iterable[T], rows_of: Callable[[T], Rows]
-    ) -> Generator[tuple[T, Tensor, Tensor], None, None]:
-        """Each part with its images, uint8 [n, c, h, w], and labels, int64 [n], on the device."""
-        with closing(self._read((part, rows_of(part)) for part in parts)) as read:
+        self, parts: Iterable[tuple[T, Rows]], beside: Callable[[T, Rows], Beside]
+    ) -> Generator[tuple[T, Tensor, Beside], None, None]:
+        """Each part with the images of its rows, uint8 [n, c, h, w], and what comes beside them, on the device."""
+        with closing(self._read(parts, beside)) as read:
             while True:
                 started_s = time.perf_counter()
                 item = next(read, None)
                 self.waited_s += time.perf_counter() - started_s
                 if item is None:
                     return
-                part, rows, images = item
-                labels = torch.from_numpy(self.data.labels[rows])
-                labels = labels.pin_memory() if self.device.type == "cuda" else labels
-                yield part, images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
+                part, images, with_them = item
+                with self.to_device as move:
+                    images, with_them = move(images), with_them.moved(move)
+                yield part, images, with_them
 
-    def _read(self, parts: Iterable[tuple[T, Rows]]) -> Generator[tuple[T, Rows, Tensor], None, None]:
-        """Each part with its rows and images, in the host's memory."""
+    def _read(
+        self, parts: Iterable[tuple[T, Rows]], beside: Callable[[T, Rows], Beside]
+    ) -> Generator[tuple[T, Tensor, Beside], None, None]:
+        """Each part with its images and what comes beside them, in the host's memory: pinned for a GPU."""
         decodes, on_gpu = self.data.stats.storage == "jpeg", self.device.type == "cuda"
         if decodes or on_gpu:
-            return read_ahead(self.data, parts, self.threads if decodes else 1, pinned=on_gpu)
+
+            def made(part: T, rows: Rows) -> Beside:
+                return beside(part, rows).moved(Tensor.pin_memory) if on_gpu else beside(part, rows)
+
+            return read_ahead(self.data, parts, self.threads if decodes else 1, pinned=on_gpu, beside=made)
         # Pixels on a CPU: a copy in memory, which a thread beside those that compute would make no faster.
-        return ((part, rows, torch.from_numpy(self.data.read(rows))) for part, rows in parts)
+        return ((part, torch.from_numpy(self.data.read(rows)), beside(part, rows)) for part, rows in parts)
 
 
 def _as_floats(images: Tensor) -> Tensor:

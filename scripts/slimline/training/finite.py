@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 
 @dataclass(frozen=True)
 class NotFinite:
-    """The first step whose loss or gradient was seen to be infinite or not a number; None: nobody looked at it."""
+    """The first step with a figure that is infinite or not a number.
+
+    Args:
+        step: number of the step in its epoch.
+        loss: of one rank's share of the batch.
+        gradient_norm: None if nobody looked at it.
+        in_weights: whether it is the weights after the step; the loss is finite then.
+    """
 
     step: int
     loss: float
     gradient_norm: float | None = None
+    in_weights: bool = False
 
     def __str__(self) -> str:
-        return f"loss {self.loss:g}" + (
-            "" if self.gradient_norm is None else f", norm of the gradients {self.gradient_norm:g}"
-        )
+        if self.in_weights:
+            return f"weights that are not finite after a loss of {self.loss:g}"
+        norm = "" if self.gradient_norm is None else f", norm of the gradients {self.gradient_norm:g}"
+        return f"loss {self.loss:g}{norm}"
 
 
 class NotFiniteError(Exception):
@@ -36,21 +47,36 @@ class NotFiniteError(Exception):
         super().__init__(f"{where}: {found}")
         self.where, self.found, self.sample_ids = where, found, sample_ids
 
+    def described(self) -> str:
+        """Where it was, what was found, and the first images."""
+        images = f", on the images {', '.join(self.sample_ids[:3])}, …" if self.sample_ids else ""
+        return f"{self}{images}"
 
-def not_finite_error(first: NotFinite | None, name: str, sample_ids: list[str], overflows: bool) -> NotFiniteError:
-    """The error for the first bad step, where this rank has seen one.
+
+def not_finite_error(first: NotFinite | None, name: str, sample_ids: list[str]) -> NotFiniteError:
+    """The error for the first bad step.
 
     Args:
-        first: the step, None where only another rank has seen it.
+        first: the step; None where gradients overflow at every step.
         name: variant, seed and epoch.
         sample_ids: the step's images.
-        overflows: whether gradients overflow at every step.
     """
-    if first is not None:
-        return NotFiniteError(f"{name}, step {first.step}", str(first), sample_ids)
-    return NotFiniteError(
-        name, "gradients that overflow fp16 at every step" if overflows else "found by another rank", []
-    )
+    if first is None:
+        return NotFiniteError(name, "gradients that overflow fp16 at every step", [])
+    return NotFiniteError(f"{name}, step {first.step}", str(first), sample_ids)
+
+
+def first_of_all(found: Sequence[NotFinite | None]) -> NotFinite | None:
+    """The first bad step of those that ranks have found."""
+    steps = [one for one in found if one is not None]
+    return min(steps, key=lambda one: (one.step, one.in_weights)) if steps else None
+
+
+def all_finite(tensors: Iterable[Tensor]) -> bool:
+    """Whether every number is finite, in this rank's part of tensors that ranks share; waits for a GPU once."""
+    parts = [tensor.to_local() if isinstance(tensor, DTensor) else tensor for tensor in tensors]
+    floats = [part.detach() for part in parts if part.is_floating_point() and part.numel()]
+    return not floats or bool(torch.stack([part.isfinite().all() for part in floats]).all())
 
 
 class FiniteWatch:
@@ -73,9 +99,15 @@ class FiniteWatch:
         is_first = ~torch.isfinite(now).all() & (self._first[0] < 0)
         self._first = torch.where(is_first, now, self._first)
 
+    def look_at(self, weights: Iterable[Tensor], step: int, loss: Tensor) -> None:
+        """Looks at the weights after a step: an update may overflow though its gradient is finite."""
+        if self.found() is None and not all_finite(weights):
+            self._found = NotFinite(step, loss.item(), in_weights=True)
+
     def found(self) -> NotFinite | None:
         """The first bad step, if there was one."""
         if self._first.device.type != "cpu":
             step, loss, norm = self._first.tolist()
-            return None if step < 0 else NotFinite(int(step), loss, None if norm < 0 else norm)
+            if step >= 0:
+                return NotFinite(int(step), loss, None if norm < 0 else norm)
         return self._found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -34,15 +35,16 @@ class History:
         self._last_beat_s = 0.0
         self._board = Board(folder / TENSORBOARD_FOLDER, records) if writes else None
         if writes:
-            write_text(self.path, "".join(json.dumps(record) + "\n" for record in records))
+            write_text(self.path, "".join(_line(record) for record in records))
 
     def add(self, record: dict[str, Any]) -> None:
-        """Appends one record and says it in the log."""
+        """Appends one record and says it in the log; JSON has no NaN and no infinity, they become null."""
+        record = {key: None if _is_not_finite(value) else value for key, value in record.items()}
         self.records.append(record)
         if self._board is not None:
             self._board.add(record)
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
+                file.write(_line(record))
             log.info(" ".join(f"{key} {_short(value)}" for key, value in record.items()))
 
     def close(self) -> None:
@@ -61,5 +63,15 @@ class History:
         write_json(self.heartbeat_path, state | {"updated_unix_s": time.time()})
 
 
+def _is_not_finite(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _line(record: dict[str, Any]) -> str:
+    return json.dumps(record, allow_nan=False) + "\n"
+
+
 def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return f"{len(value)}: {', '.join(map(str, value[:3]))}, …" if value else "none"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

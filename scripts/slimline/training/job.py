@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import time
@@ -9,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import nn
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from slimline import __version__
 from slimline.data.prepared import PreparedDataset
@@ -23,7 +25,14 @@ from slimline.training.distributed import World, joined
 from slimline.training.finite import NotFiniteError
 from slimline.training.loop import Trainer
 from slimline.training.losses import LossSum, cross_entropy
-from slimline.training.spec import HISTORY_FILE, NOT_FINITE_FILE, RESULT_FOLDER, SUMMARY_FILE, TrainingSpec
+from slimline.training.spec import (
+    HISTORY_FILE,
+    LAST_WEIGHTS_FILE,
+    NOT_FINITE_FILE,
+    RESULT_FOLDER,
+    SUMMARY_FILE,
+    TrainingSpec,
+)
 from slimline.training.state import unsharded
 from slimline.training.steplog import peak_memory_mb
 from slimline.training.stop import StopRequest
@@ -64,25 +73,42 @@ def run_training(spec: TrainingSpec, folder: Path, prepare: Preparation, finish:
         torch.backends.cudnn.benchmark = not spec.recipe.deterministic
         stop = StopRequest()
         started_s = time.monotonic()
-        try:
-            trainer, architecture = _trained(spec, folder, prepare, world, stop)
-        except NotFiniteError as error:
-            # A memory error or an unlucky algorithm may be behind it: back to what is known to be good, once.
-            log.warning("%s: %s. Going back to the last checkpoint, once.", error.where, error.found)
-            try:
-                trainer, architecture = _trained(spec, folder, prepare, world, stop, rolled_back_from=error)
-            except NotFiniteError as again:
-                raise _diverged(again, folder, world) from None
+        trainer, architecture = _trained_at_the_second_try(spec, folder, prepare, world, stop)
+        last = _last_weights(trainer, architecture)
         shipped = trainer.shipped()
         if finish is not None:
             architecture = finish(shipped, architecture)
         whole = unsharded(shipped, architecture)  # all ranks take part
         if world.is_main:
             trainer.history.close()
-            _write_result(folder, trainer, whole, architecture, time.monotonic() - started_s)
             if spec.recipe.tracking.wandb is not None:
                 write_wandb_run(spec.recipe.tracking.wandb, spec.name, folder, trainer.history.records, spec.to_json())
+            # Last: who waits for the result may end this process once it is there.
+            _write_result(folder, trainer, whole, architecture, last, time.monotonic() - started_s)
         world.barrier()
+
+
+def _trained_at_the_second_try(
+    spec: TrainingSpec, folder: Path, prepare: Preparation, world: World, stop: StopRequest
+) -> tuple[Trainer, Architecture]:
+    """What `_trained` gives; where a number is not finite, it goes back to the last checkpoint, once.
+
+    Raises:
+        SlimlineError: it was so twice.
+    """
+    try:
+        return _trained(spec, folder, prepare, world, stop)
+    except NotFiniteError as error:
+        # A memory error or an unlucky algorithm may be behind it: back to what is known to be good.
+        fault = error.with_traceback(None)  # which would keep the first model in memory beside the second
+    log.warning("%s. Going back to the last checkpoint, once.", fault.described())
+    gc.collect()
+    if world.device.type == "cuda":
+        torch.cuda.empty_cache()
+    try:
+        return _trained(spec, folder, prepare, world, stop, rolled_back_from=fault)
+    except NotFiniteError as again:
+        raise _diverged(again, folder, world) from None
 
 
 def _trained(
@@ -98,7 +124,9 @@ def _trained(
     model, architecture, loss_sum = prepare(spec, world)
     trainer = Trainer(model, spec, loss_sum, world, folder, stop, careful=rolled_back_from is not None)
     if rolled_back_from is not None:
-        trainer.history.add({"kind": "rollback", "epoch": trainer.progress.epoch, "reason": str(rolled_back_from)})
+        place = {"epoch": trainer.progress.epoch, "step": trainer.progress.step}
+        reason = {"reason": str(rolled_back_from), "sample_ids": rolled_back_from.sample_ids}
+        trainer.history.add({"kind": "rollback", **place, **reason})
     stop.install()  # until here a signal ends the process at once: there was nothing to save
     trainer.fit()
     return trainer, architecture
@@ -128,9 +156,26 @@ def _dense(spec: TrainingSpec, world: World) -> tuple[nn.Module, Architecture, L
     return model, architecture, cross_entropy(spec.recipe.label_smoothing)
 
 
-def _write_result(folder: Path, trainer: Trainer, model: nn.Module, architecture: Architecture, seconds: float) -> None:
+def _last_weights(trainer: Trainer, architecture: Architecture) -> dict[str, Tensor]:
+    """The weights of the last epoch in host memory where those of another ship, else none; a collective."""
+    if not trainer.best:
+        return {}
+    weights = unsharded(trainer.judged(), architecture).state_dict()
+    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in weights.items()}
+
+
+def _write_result(
+    folder: Path,
+    trainer: Trainer,
+    model: nn.Module,
+    architecture: Architecture,
+    last: dict[str, Tensor],
+    seconds: float,
+) -> None:
     with replacing_folder(folder / RESULT_FOLDER) as result:
         save_artifact(result, model, architecture)
+        if last:
+            save_file({name: last[name] for name in model.state_dict()}, result / LAST_WEIGHTS_FILE)
         copy_file(folder / HISTORY_FILE, result / HISTORY_FILE)
         epochs = [record for record in trainer.history.records if record["kind"] == "epoch"]
         train_s = sum(record["seconds"] for record in epochs)

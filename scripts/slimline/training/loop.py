@@ -11,19 +11,19 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from slimline.data.batches import Rows, epoch_order, samples_digest, share, step_seeds, steps_per_epoch
-from slimline.data.mixing import partners
+from slimline.data.batches import Rows, samples_digest, share, step_seeds, steps_per_epoch
 from slimline.data.prepared import PreparedDataset
 from slimline.training.checkpoint import Progress, load_checkpoint, newest_valid_checkpoint
 from slimline.training.distributed import World
 from slimline.training.ema import WeightAverage
 from slimline.training.evaluate import evaluate
 from slimline.training.feed import Batch, Feed
-from slimline.training.finite import FiniteWatch, NotFiniteError, not_finite_error
+from slimline.training.finite import FiniteWatch, NotFiniteError, first_of_all, not_finite_error
 from slimline.training.history import History
 from slimline.training.losses import LossSum
 from slimline.training.optimisation import build_optimizers, clip_gradients, freeze, set_learning_rate, set_training
-from slimline.training.parallel import gradient_sync, parallelise, share_weights
+from slimline.training.parallel import compiles, gradient_sync, parallelise, share_weights
+from slimline.training.parts import Course
 from slimline.training.precision import Precision
 from slimline.training.saver import Saver
 from slimline.training.schedule import learning_rate_at
@@ -79,12 +79,22 @@ class Trainer:
             self.average.follow(self.model)
         self.best: dict[str, Tensor] = {}  # weights of the best epoch, where the recipe keeps them
         self.feed = Feed(self.data, self.recipe, spec.seed, world.device, spec.allocation.cpus_per_task)
+        self.course = Course(
+            self.train_rows,
+            spec.seed,
+            self.recipe.epochs,
+            self.recipe.batch_size,
+            self.feed.mixes,
+            spec.allocation.accumulation,
+            world.rank,
+            world.size,
+        )
         self.checkpoints = folder / CHECKPOINTS_FOLDER
         settings = RunSettings.read(folder)
         self.checkpoint_interval_s = settings.checkpoint_interval_s
         self.saver = Saver(self.checkpoints, self.model, world, in_background=settings.checkpoint == "async")
         self._restore(folder, settings.earlier)
-        if self.recipe.compile == "auto" and world.device.type == "cuda":
+        if compiles(self.recipe.compile, world.device):
             self.parallel.compile()  # in place: names of weights stay
         self.watch = FiniteWatch(world.device)
         self.profiler = StepProfiler(folder / PROFILE_FILE, self.recipe.profile_steps if world.is_main else 0)
@@ -97,50 +107,40 @@ class Trainer:
             StoppedError: a stop was requested; a checkpoint holds the position.
             NotFiniteError: loss or gradient became infinite or not a number; the last checkpoint is good.
         """
-        with self.saver:
+        batches = self.feed.training(self.course.parts(self.progress.epoch, self.progress.step))
+        with self.saver, self.profiler, contextlib.closing(batches):
             for epoch in range(self.progress.epoch, self.recipe.epochs):
                 if is_over(self.history.records, self.recipe):
                     break
-                self._train_epoch(epoch)
+                self._train_epoch(epoch, batches)
                 self._finish_epoch(epoch)
-        self.profiler.stop()
 
     def shipped(self) -> nn.Module:
         """The model to ship, of the last or the best epoch; the moving average where there is one."""
-        model = self._judged()
+        model = self.judged()
         if self.best:
             model.load_state_dict(self.best)
         return model
 
-    def _train_epoch(self, epoch: int) -> None:
+    def _train_epoch(self, epoch: int, batches: Iterator[Batch]) -> None:
         set_training(self.model)
-        order = epoch_order(self.train_rows, self.spec.seed, epoch)
         self.step_seeds = step_seeds(self.spec.seed, epoch, self.steps_per_epoch, self.world.rank, self.world.size)
-        batches = self.feed.training(epoch, self._parts(epoch, order))
-        with contextlib.closing(batches), self.loss_sum.watching(self.model):
+        self.speed.go(self.feed.waited_s)
+        with self.loss_sum.watching(self.model):
             for step in range(self.progress.step, self.steps_per_epoch):
                 started_s, waited_s = time.perf_counter(), self.feed.waited_s
-                n_images = len(share(order, self.steps_per_epoch, step))
+                n_images = len(share(self.train_rows, self.steps_per_epoch, step))
                 self._train_step(epoch, step, n_images, batches)
                 self.progress.step = step + 1
                 self.tally.add(seconds=time.perf_counter() - started_s, data_wait=self.feed.waited_s - waited_s)
-                self._beat("train")
                 self._between_steps(epoch, step)
-
-    def _parts(self, epoch: int, order: Rows) -> Iterator[tuple[Rows, Rows]]:
-        """Rows of each forward pass of this rank in the rest of the epoch, and their partners in mixing."""
-        for step in range(self.progress.step, self.steps_per_epoch):
-            batch = share(order, self.steps_per_epoch, step)
-            others = partners(batch, self.spec.seed, epoch) if self.feed.mixes else batch
-            mine, theirs = (share(rows, self.world.size, self.world.rank) for rows in (batch, others))
-            parts = self.spec.allocation.accumulation
-            yield from ((share(mine, parts, part), share(theirs, parts, part)) for part in range(parts))
+                self._beat("train")
+        self.speed.pause(self.feed.waited_s)
 
     def _train_step(self, epoch: int, step: int, n_images: int, batches: Iterator[Batch]) -> None:
         """One optimizer step on a global batch of `n_images`, of which this rank sees its share."""
         global_step = epoch * self.steps_per_epoch + step
-        total_steps = self.recipe.epochs * self.steps_per_epoch
-        set_learning_rate(self.optimizers, learning_rate_at(global_step, total_steps, self.recipe))
+        set_learning_rate(self.optimizers, self._learning_rate(global_step))
         self.world.seed(self.step_seeds[step])
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
@@ -172,20 +172,23 @@ class Trainer:
     def _between_steps(self, epoch: int, step: int) -> None:
         """What all ranks do together at a step boundary: check, save, stop, log."""
         self.profiler.step()
-        log_is_due, is_last = (step + 1) % self.recipe.log_every_steps == 0, step + 1 == self.steps_per_epoch
+        steps_done, is_last = epoch * self.steps_per_epoch + step + 1, step + 1 == self.steps_per_epoch
+        log_is_due = steps_done % self.recipe.log_every_steps == 0
         if log_is_due or is_last:
             self._look_at_gradients(step)
         # On a GPU the check waits for the step to end: only where something else does so too.
         checks = log_is_due or is_last or self.world.device.type == "cpu"
         found = checks and (self.watch.found() is not None or self.precision.has_collapsed)
         stop, announced, due, bad = self.world.any(self.stop.requested, self.stop.announced, self._save_is_due(), found)
-        if due or stop:
+        if due or stop or is_last:  # what is saved or judged is looked at first
             self._look_at_gradients(step)
+            averages = self.average.module.state_dict() if self.average is not None else {}
+            self.watch.look_at((*self.model.state_dict().values(), *averages.values()), step, self.step_loss)
             (bad,) = self.world.any(bad or self.watch.found() is not None)
         if bad:
             raise self._not_finite(epoch)
         if log_is_due:
-            self._log_step(epoch, step)
+            self._log_step(epoch, steps_done)
         self._save_or_stop(due, stop, announced)
 
     def _look_at_gradients(self, step: int) -> None:
@@ -196,21 +199,21 @@ class Trainer:
             if not self.precision.scaler.is_enabled():
                 self.watch.note(step, self.step_loss, self.gradient_norm)
 
-    def _log_step(self, epoch: int, step: int) -> None:
+    def _log_step(self, epoch: int, steps_done: int) -> None:
         self.history.add(
             {
                 "kind": "step",
                 "epoch": epoch,
-                "step": epoch * self.steps_per_epoch + step + 1,
+                "step": steps_done,
                 "loss": self.world.sum(self.step_loss).item(),
-                "learning_rate": self.optimizers[0].param_groups[0]["lr"],
+                "learning_rate": self._learning_rate(steps_done - 1),
                 "gradient_norm": None if self.gradient_norm is None else self.gradient_norm.item(),
                 **self.speed.lap(self.feed.waited_s),
             }
         )
 
     def _finish_epoch(self, epoch: int) -> None:
-        sums, digest = self.tally.totals(), self.tally.digest()
+        figures, digest = self.tally.figures(), self.tally.digest()
         assert digest == samples_digest(self.train_rows), "the epoch has not seen every sample once"
         started_s = time.perf_counter()
         validation = self._evaluate(self.validation_rows)
@@ -223,18 +226,14 @@ class Trainer:
                 "step": (epoch + 1) * self.steps_per_epoch,
                 "samples": (epoch + 1) * len(self.train_rows),
                 "samples_digest": f"{digest:016x}",
-                "learning_rate": self.optimizers[0].param_groups[0]["lr"],
-                "train_loss": sums["loss"] / sums["samples"],
-                "train_accuracy": sums["correct"] / sums["samples"],
+                "learning_rate": self._learning_rate((epoch + 1) * self.steps_per_epoch - 1),
+                **figures,
                 **validation,
-                "images_per_s": sums["samples"] / max(sums["seconds"], 1e-9),
-                "data_wait_share": sums["data_wait"] / max(sums["seconds"], 1e-9),
-                "seconds": sums["seconds"],
                 "validation_seconds": time.perf_counter() - started_s,
             }
         )
         if self.recipe.keep == "best" and is_best(self.history.records, self.recipe):
-            self.best = {name: tensor.clone() for name, tensor in self._judged().state_dict().items()}
+            self.best = {name: tensor.clone() for name, tensor in self.judged().state_dict().items()}
 
     def _evaluate(self, rows: Rows) -> dict[str, float | None]:
         """Loss and accuracy on a split, of what would ship now."""
@@ -244,9 +243,14 @@ class Trainer:
             stop, announced = self.world.any(self.stop.requested, self.stop.announced)
             self._save_or_stop(False, stop, announced)
 
-        return evaluate(self._judged(), self.feed, rows, self.precision, self.world, between)
+        return evaluate(self.judged(), self.feed, rows, self.precision, self.world, between)
 
-    def _judged(self) -> nn.Module:
+    def _learning_rate(self, global_step: int) -> float:
+        """That of a step, counted from 0, before the multipliers of parameter groups."""
+        return learning_rate_at(global_step, self.recipe.epochs * self.steps_per_epoch, self.recipe)
+
+    def judged(self) -> nn.Module:
+        """What validation looks at: the model of the last step, or its moving average where there is one."""
         return self.average.module if self.average is not None else self.model
 
     def _save_is_due(self) -> bool:
@@ -289,12 +293,11 @@ class Trainer:
             raise StoppedError(where, announced=announced, saved=True)
 
     def _not_finite(self, epoch: int) -> NotFiniteError:
-        """The error for the first bad step, with its images."""
-        order = epoch_order(self.train_rows, self.spec.seed, epoch)
-        first = self.watch.found()
-        rows = share(order, self.steps_per_epoch, first.step) if first else order[:0]
+        """The error for the first bad step that any rank has seen, with the images of all."""
+        first = first_of_all(self.world.from_all(self.watch.found()))
+        rows = self.course.batch(epoch, first.step) if first else self.train_rows[:0]
         name = f"{self.spec.variant}, seed {self.spec.seed}, epoch {epoch}"
-        return not_finite_error(first, name, self.data.sample_ids(rows), self.precision.has_collapsed)
+        return not_finite_error(first, name, self.data.sample_ids(rows))
 
     def _beat(self, phase: str) -> None:
         if not self.history.beat_is_due:

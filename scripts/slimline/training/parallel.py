@@ -63,9 +63,14 @@ def share_weights(model: nn.Module, world: World, sync_batch_norm: bool) -> None
             model.register_forward_pre_hook(_take_buffers_of_main)
 
 
+def compiles(wanted: str, device: torch.device) -> bool:
+    """Whether a model is compiled: `off` never, `auto` on GPUs, where it pays off after a minute."""
+    return wanted == "auto" and device.type == "cuda"
+
+
 def is_sharded(model: nn.Module) -> bool:
-    """Whether the rank holds parts of some parameters only."""
-    return any(isinstance(parameter, DTensor) for parameter in model.parameters())
+    """Whether the rank holds parts of some parameters only, though after a forward pass they may all be there."""
+    return isinstance(model, FSDPModule) or any(isinstance(parameter, DTensor) for parameter in model.parameters())
 
 
 @contextlib.contextmanager

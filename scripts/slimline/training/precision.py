@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch import distributed as dist
+from torch.distributed.device_mesh import DeviceMesh
+
+from slimline.training.parallel import mesh_of
 
 DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 # Losses are scaled up, from 2^16 on; a healthy run does not come near this.
 SMALLEST_SCALE = 2.0**-10
+
+
+class Scaler(torch.amp.GradScaler):
+    """Torch's scaler, also where ranks share some parameters and not others: its kernel takes no mixture."""
+
+    def _unscale_grads_(
+        self, optimizer: torch.optim.Optimizer, inv_scale: Tensor, found_inf: Tensor, allow_fp16: bool
+    ) -> dict[torch.device, Tensor]:
+        groups: dict[DeviceMesh | None, list[dict[str, Any]]] = defaultdict(list)
+        for group in optimizer.param_groups:  # each of one mesh, see `by_mesh`
+            groups[mesh_of(group["params"][0])].append(group)
+        found: dict[torch.device, Tensor] = {}
+        for of_mesh in groups.values():
+            part = cast(torch.optim.Optimizer, SimpleNamespace(param_groups=of_mesh))
+            found |= super()._unscale_grads_(part, inv_scale, found_inf, allow_fp16)
+        if len(groups) > 1:  # tensors that each rank has whole were looked at by each alone
+            dist.all_reduce(found_inf, dist.ReduceOp.MAX)
+        return found
 
 
 class Precision:
@@ -26,7 +50,7 @@ class Precision:
         self.device = device
         self.dtype = DTYPES[name]
         # fp16 has too few exponents for small gradients: the scaler also leaves out steps in which they overflow.
-        self.scaler = torch.amp.GradScaler(device.type, enabled=name == "fp16")
+        self.scaler = Scaler(device.type, enabled=name == "fp16")
 
     def autocast(self) -> torch.autocast:
         """Context of the forward pass."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -17,12 +17,18 @@ from slimline.data.prepared import PreparedDataset
 READ_AHEAD = 2  # batches: one that is waited for, one that is read
 
 T = TypeVar("T")
+B = TypeVar("B")
 
 
 def read_ahead(
-    data: PreparedDataset, parts: Iterable[tuple[T, Rows]], workers: int, *, pinned: bool
-) -> Generator[tuple[T, Rows, Tensor], None, None]:
-    """Each part with its rows [n] and their images, uint8 [n, c, h, w], in order.
+    data: PreparedDataset,
+    parts: Iterable[tuple[T, Rows]],
+    workers: int,
+    *,
+    pinned: bool,
+    beside: Callable[[T, Rows], B],
+) -> Generator[tuple[T, Tensor, B], None, None]:
+    """Each part with the images of its rows, uint8 [n, c, h, w], and what comes beside them, in order.
 
     The rows of a batch are cut into one run per worker, so that a batch is there early and few wait in memory. What
     a worker does follows from its rows alone: images are the same whatever their number. An error of a worker is
@@ -33,6 +39,7 @@ def read_ahead(
         parts: anything, and the rows to read for it; taken up as batches are read.
         workers: threads that read.
         pinned: whether images lie in page-locked memory, from which a GPU copies while the loop goes on.
+        beside: gives what else a part needs; called by a worker.
     """
 
     def fill(images: Tensor, rows: Rows) -> None:
@@ -40,23 +47,24 @@ def read_ahead(
 
     pool = ThreadPoolExecutor(workers, thread_name_prefix="read-ahead")
 
-    def submitted(rows: Rows) -> tuple[Tensor, list[Future[None]]]:
+    def taken_up(part: T, rows: Rows) -> tuple[T, Tensor, Future[B], list[Future[None]]]:
+        made = pool.submit(beside, part, rows)
         images = torch.empty((len(rows), *data.stats.image_shape), dtype=torch.uint8, pin_memory=pinned)
         runs = max(1, min(workers, len(rows)))
         parts_of_both = zip(images.tensor_split(runs), np.array_split(rows, runs), strict=True)  # cut alike
-        return images, [pool.submit(fill, *both) for both in parts_of_both]
+        return part, images, made, [pool.submit(fill, *both) for both in parts_of_both]
 
-    pending: deque[tuple[T, Rows, Tensor, list[Future[None]]]] = deque()
+    pending: deque[tuple[T, Tensor, Future[B], list[Future[None]]]] = deque()
 
-    def oldest() -> tuple[T, Rows, Tensor]:
-        part, rows, images, reads = pending.popleft()
+    def oldest() -> tuple[T, Tensor, B]:
+        part, images, made, reads = pending.popleft()
         for read in reads:
             read.result()
-        return part, rows, images
+        return part, images, made.result()
 
     try:
         for part, rows in parts:
-            pending.append((part, rows, *submitted(rows)))
+            pending.append(taken_up(part, rows))
             if len(pending) >= READ_AHEAD:
                 yield oldest()
         while pending:

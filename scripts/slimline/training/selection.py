@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,7 +27,7 @@ def check_selection(recipe: TrainConfig, n_validation: int) -> None:
 
 
 def is_best(records: Sequence[dict[str, Any]], recipe: TrainConfig) -> bool:
-    """Whether the last epoch is better than all before it."""
+    """Whether the last epoch is better than all before it; of epochs without a score, the first is."""
     scores = _scores(records, recipe)
     return len(scores) == 1 or scores[-1] > max(scores[:-1])
 
@@ -35,7 +36,7 @@ def is_over(records: Sequence[dict[str, Any]], recipe: TrainConfig) -> bool:
     """Whether `patience` epochs have passed since one that was better than the best before it by `min_delta`."""
     if recipe.early_stopping is None:
         return False
-    best, waited = -float("inf"), 0
+    best, waited = -math.inf, 0
     for score in _scores(records, recipe):
         improved = score - best > recipe.early_stopping.min_delta
         best, waited = (score, 0) if improved else (best, waited + 1)
@@ -43,7 +44,8 @@ def is_over(records: Sequence[dict[str, Any]], recipe: TrainConfig) -> bool:
 
 
 def _scores(records: Sequence[dict[str, Any]], recipe: TrainConfig) -> list[float]:
-    """One number per epoch, the greater the better."""
+    """One number per epoch, the greater the better; the least there is where the figure was not finite."""
     key = recipe.monitor.replace("-", "_")
     sign = -1.0 if recipe.monitor == "validation-loss" else 1.0
-    return [sign * record[key] for record in records if record["kind"] == "epoch"]
+    figures = [record[key] for record in records if record["kind"] == "epoch"]
+    return [-math.inf if figure is None else sign * figure for figure in figures]

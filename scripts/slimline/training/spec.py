@@ -20,6 +20,7 @@ SUMMARY_FILE = "summary.json"
 CHECKPOINTS_FOLDER = "checkpoints"
 TENSORBOARD_FOLDER = "tensorboard"
 PROFILE_FILE = "profile/trace.json"
+LAST_WEIGHTS_FILE = "weights-last.safetensors"  # beside those of the best epoch, where these ship
 NOT_FINITE_FILE = "not_finite.json"
 
 # Keys of the recipe that change what is told of a run, and nothing of its result.
@@ -55,7 +56,7 @@ class Allocation:
         tasks_per_node: ranks on each of them.
         cpus_per_task: threads of each rank.
         device: `cpu` or `cuda`.
-        precision: `fp32` or `bf16`, already resolved.
+        precision: `fp32`, `bf16` or `fp16`, already resolved.
         micro_batch: most images in one forward pass on one rank.
         accumulation: forward passes per optimizer step.
         parallelism: `single`, `ddp`, `fsdp`, `hybrid`, `tp` or `fsdp-tp`.

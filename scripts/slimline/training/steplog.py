@@ -5,7 +5,8 @@ from __future__ import annotations
 import resource
 import time
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -30,7 +31,7 @@ def peak_memory_mb(device: torch.device) -> float:
 
 
 class Speed:
-    """Speed and waiting since the last line.
+    """Speed and waiting since the last line, in the time between `go` and `pause`: validation is no part of it.
 
     Args:
         model: what is trained, to count its operations.
@@ -49,30 +50,43 @@ class Speed:
             self.flops_per_image = TRAINING_FLOPS_PER_MAC * count_macs(model, image_shape)
             name = torch.cuda.get_device_name(device)
             self.peak_flops = next((peak for key, peak in PEAK_FLOPS.items() if key in name), 0.0)
-        self.since_s, self.waited_s, self.samples = time.perf_counter(), 0.0, 0
+        self.samples, self._seconds, self._waited_s = 0, 0.0, 0.0
+        self._since_s = self._waited_before_s = 0.0
+
+    def go(self, waited_s: float) -> None:
+        """Starts the clock; `waited_s` is how long the loop has waited for images, all told."""
+        self._since_s, self._waited_before_s = time.perf_counter(), waited_s
+
+    def pause(self, waited_s: float) -> None:
+        """Stops the clock; images since the last line keep counting."""
+        self._seconds += time.perf_counter() - self._since_s
+        self._waited_s += waited_s - self._waited_before_s
 
     def lap(self, waited_s: float) -> dict[str, Any]:
-        """Figures since the last call, of all ranks as if they were as fast as this one.
+        """Figures since the last call, of all ranks as if they were as fast as this one; the clock goes on.
 
         Args:
             waited_s: seconds waited for images, all told.
         """
-        now_s = time.perf_counter()
-        seconds = max(now_s - self.since_s, 1e-9)
+        self.pause(waited_s)
+        seconds = max(self._seconds, 1e-9)
         images_per_s = self.samples * self.ranks / seconds
         figures = {
             "images_per_s": images_per_s,
-            "data_wait_share": (waited_s - self.waited_s) / seconds,
+            "data_wait_share": self._waited_s / seconds,
             "memory_mb": peak_memory_mb(self.device),
         }
         if self.peak_flops:
             figures["mfu"] = images_per_s * self.flops_per_image / (self.peak_flops * self.ranks)
-        self.since_s, self.waited_s, self.samples = now_s, waited_s, 0
+        self.samples, self._seconds, self._waited_s = 0, 0.0, 0.0
+        self.go(waited_s)
         return figures
 
 
 class StepProfiler:
     """Torch's profiler over `steps` steps of this process, after some to warm up; nothing where `steps` is 0.
+
+    A context around the steps.
 
     The trace is a file for chrome://tracing or ui.perfetto.dev.
     """
@@ -83,18 +97,22 @@ class StepProfiler:
         if steps:
             schedule = torch.profiler.schedule(wait=PROFILE_AFTER_STEPS - 1, warmup=1, active=steps, repeat=1)
             self.profiler = torch.profiler.profile(schedule=schedule, on_trace_ready=self._write)
-            self.profiler.start()
 
     def step(self) -> None:
         """Called after each step."""
         if self.profiler is not None:
             self.profiler.step()
 
-    def stop(self) -> None:
-        """Called after the last one; writes what there is."""
+    def __enter__(self) -> Self:
+        """The profiler itself, started."""
+        if self.profiler is not None:
+            self.profiler.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Writes what there is, however the steps ended."""
         if self.profiler is not None:
             self.profiler.stop()
-            self.profiler = None
 
     def _write(self, profiler: Any) -> None:
         self.path.parent.mkdir(exist_ok=True)

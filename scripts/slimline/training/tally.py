@@ -10,11 +10,8 @@ import torch
 from torch import Tensor
 
 from slimline.data.batches import Rows, samples_digest
-from slimline.training.checkpoint import Progress
+from slimline.training.checkpoint import COUNTS, TIMES, Progress
 from slimline.training.distributed import World
-
-TOTALS = ("loss", "correct", "samples")
-TIMES = ("seconds", "data_wait")
 
 
 class Tally:
@@ -44,18 +41,25 @@ class Tally:
         self.add(samples=len(rows))
         self._seen.append(rows)
 
-    def totals(self) -> dict[str, float]:
-        """Loss, correct answers and samples over all ranks, and the seconds of this one."""
+    def figures(self) -> dict[str, float]:
+        """Mean loss and accuracy of the epoch over all ranks, and speed and seconds of this one; a collective."""
         sums = self.progress.sums
-        values = torch.tensor(
-            [float(sums.get(name, 0.0)) for name in TOTALS], dtype=torch.float64, device=self.world.device
-        )
-        totals = dict(zip(TOTALS, self.world.sum(values).tolist(), strict=True))
-        return totals | {name: float(sums.get(name, 0.0)) for name in TIMES}
+        values = [float(sums.get(name, 0.0)) for name in COUNTS]
+        loss, correct, samples = self.world.sum(
+            torch.tensor(values, dtype=torch.float64, device=self.world.device)
+        ).tolist()
+        seconds = max(float(sums.get("seconds", 0.0)), 1e-9)
+        return {
+            "train_loss": loss / samples,
+            "train_accuracy": correct / samples,
+            "images_per_s": samples / seconds,
+            "data_wait_share": float(sums.get("data_wait", 0.0)) / seconds,
+            "seconds": seconds,
+        }
 
     def of_ranks(self) -> list[dict[str, float]]:
         """The sums of each rank."""
-        names = (*TOTALS, *TIMES)
+        names = (*COUNTS, *TIMES)
         mine = torch.tensor([float(self.progress.sums.get(name, 0.0)) for name in names], dtype=torch.float64)
         return [dict(zip(names, row, strict=True)) for row in self.world.gather(mine).tolist()]
 
@@ -72,7 +76,7 @@ class Tally:
         images_per_s = float(sums["samples"]) * self.world.size / sums["seconds"] if sums.get("seconds") else 0.0
         loss = float(sums["loss"]) / float(sums["samples"]) if sums.get("samples") else math.nan
         return {
-            "loss": loss if math.isfinite(loss) else None,  # JSON has no other word; the check of the step names it
+            "loss": loss if math.isfinite(loss) else None,  # on a GPU nobody may have looked at it yet
             "images_per_s": images_per_s,
             "eta_s": images_to_go / images_per_s if images_per_s else None,
         }

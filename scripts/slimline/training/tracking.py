@@ -76,6 +76,7 @@ def write_wandb_run(project: str, name: str, folder: Path, records: Sequence[Rec
     """
     import wandb
 
+    shutil.rmtree(folder / "wandb", ignore_errors=True)  # of a process that was killed here
     run = wandb.init(project=project, name=name, dir=str(folder), mode="offline", config=config)
     run.define_metric("*", step_metric="optimizer_step")
     for record in records:
