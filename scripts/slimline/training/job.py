@@ -74,7 +74,8 @@ def run_training(spec: TrainingSpec, folder: Path, prepare: Preparation, finish:
         stop = StopRequest()
         started_s = time.monotonic()
         trainer, architecture = _trained_at_the_second_try(spec, folder, prepare, world, stop)
-        last = _last_weights(trainer, architecture)
+        # What `finish` takes away would be in the last weights still, so that they would fit no architecture.
+        last = _last_weights(trainer, architecture) if finish is None else {}
         shipped = trainer.shipped()
         if finish is not None:
             architecture = finish(shipped, architecture)
