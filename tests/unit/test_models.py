@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from slimline.compression.prune import prune
+from slimline.compression.structured import prune
 from slimline.config.variants import PruneConfig
 from slimline.errors import SlimlineError
 from slimline.models.architecture import Architecture

@@ -24,6 +24,7 @@ class Architecture:
         width: factor on the number of channels.
         dropout: dropout before the last layer.
         pruning: channels removed since, one entry per pruning step: (module, along output channels?, indexes).
+        sparsity: share of its weights that were set to zero one by one, from 0 to 1. They are there, and cost time.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Architecture:
     width: float = 1.0
     dropout: float = 0.0
     pruning: tuple[tuple[str, bool, tuple[int, ...]], ...] = field(default=())
+    sparsity: float = 0.0
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

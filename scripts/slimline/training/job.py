@@ -19,14 +19,16 @@ from slimline.models.architecture import Architecture
 from slimline.models.artifact import build, save_artifact
 from slimline.models.pretrained import start_from
 from slimline.models.registry import architecture_for
+from slimline.training.checkpoint import Progress
 from slimline.training.distributed import World, joined
 from slimline.training.finite import NotFiniteError
 from slimline.training.loop import Trainer
 from slimline.training.losses import LossSum, cross_entropy
+from slimline.training.rounds import Change, newest_checkpoint, next_round, progress_at, round_epochs, whole_copy
 from slimline.training.spec import HISTORY_FILE, NOT_FINITE_FILE, RESULT_FOLDER, SUMMARY_FILE, TrainingSpec
 from slimline.training.state import unsharded
 from slimline.training.steplog import peak_memory_mb
-from slimline.training.stop import StopRequest
+from slimline.training.stop import StopRequest, stop_at_once
 from slimline.training.tracking import check_wandb, write_wandb_run
 
 log = logging.getLogger("slimline")
@@ -40,8 +42,17 @@ def run(spec: TrainingSpec, folder: Path) -> None:
     run_training(spec, folder, _dense)
 
 
-def run_training(spec: TrainingSpec, folder: Path, prepare: Preparation) -> None:
+def run_training(
+    spec: TrainingSpec, folder: Path, prepare: Preparation, change: Change | None = None, rounds: int = 1
+) -> None:
     """Trains what `prepare` gives and writes the job's result folder; every kind of training ends here.
+
+    Args:
+        spec: the job.
+        folder: its folder.
+        prepare: gives the model as it is before the first round.
+        change: what is done to the model before each round, if anything.
+        rounds: how many there are; they share the epochs of the recipe.
 
     Raises:
         StoppedError: a stop was requested; a checkpoint holds the position.
@@ -57,12 +68,12 @@ def run_training(spec: TrainingSpec, folder: Path, prepare: Preparation) -> None
         stop = StopRequest()
         started_s = time.monotonic()
         try:
-            trainer, architecture = _trained(spec, folder, prepare, world, stop)
+            trainer, architecture = _trained(spec, folder, prepare, change, rounds, world, stop)
         except NotFiniteError as error:
             # A memory error or an unlucky algorithm may be behind it: back to what is known to be good, once.
             log.warning("%s: %s. Going back to the last checkpoint, once.", error.where, error.found)
             try:
-                trainer, architecture = _trained(spec, folder, prepare, world, stop, rolled_back_from=error)
+                trainer, architecture = _trained(spec, folder, prepare, change, rounds, world, stop, error)
             except NotFiniteError as again:
                 raise _diverged(again, folder, world) from None
         whole = unsharded(trainer.shipped(), architecture)  # all ranks take part
@@ -78,19 +89,41 @@ def _trained(
     spec: TrainingSpec,
     folder: Path,
     prepare: Preparation,
+    change: Change | None,
+    rounds: int,
     world: World,
     stop: StopRequest,
     rolled_back_from: NotFiniteError | None = None,
 ) -> tuple[Trainer, Architecture]:
-    """A trainer that has come to its end, from the newest checkpoint or the start."""
+    """A trainer that has come to the end of the last round, from the newest checkpoint or the start."""
     torch.manual_seed(spec.seed)
     model, architecture, loss_sum = prepare(spec, world)
-    trainer = Trainer(model, spec, loss_sum, world, folder, stop, careful=rolled_back_from is not None)
-    if rolled_back_from is not None:
-        trainer.history.add({"kind": "rollback", "epoch": trainer.progress.epoch, "reason": str(rolled_back_from)})
-    stop.install()  # until here a signal ends the process at once: there was nothing to save
-    trainer.fit()
-    return trainer, architecture
+    at = progress_at(newest_checkpoint(folder, world)) if change is not None else Progress()
+    if at.rounds:
+        architecture = Architecture.from_json(at.architecture)
+        model = build(architecture)  # its weights are in the checkpoint
+    number = max(1, len(at.rounds))
+    spans = round_epochs(spec.recipe.epochs, rounds)
+    while True:
+        begin = None
+        if change is not None and len(at.rounds) < number:
+            architecture, note = change(spec, world, folder, model, architecture, at.rounds)
+            begin = next_round(at, spans[number - 1], architecture, note)
+        trainer = Trainer(
+            model, spec, loss_sum, world, folder, stop, careful=rolled_back_from is not None,
+            epochs=spans[number - 1], begin=begin, keep_zeros=architecture.sparsity > 0,
+        )  # fmt: skip
+        if rolled_back_from is not None:
+            reason = str(rolled_back_from)
+            trainer.history.add({"kind": "rollback", "epoch": trainer.progress.epoch, "reason": reason})
+            rolled_back_from = None
+        stop.install()  # until here a signal ends the process at once: there was nothing to save
+        trainer.fit()
+        if number == rounds:
+            return trainer, architecture
+        trainer.end_round()
+        stop_at_once()
+        model, at, number = whole_copy(trainer.shipped(), architecture, world), trainer.progress, number + 1
 
 
 def _diverged(error: NotFiniteError, folder: Path, world: World) -> SlimlineError:
@@ -123,13 +156,15 @@ def _write_result(folder: Path, trainer: Trainer, model: nn.Module, architecture
         copy_file(folder / HISTORY_FILE, result / HISTORY_FILE)
         epochs = [record for record in trainer.history.records if record["kind"] == "epoch"]
         train_s = sum(record["seconds"] for record in epochs)
+        images = len(epochs) * len(trainer.train_rows)
         write_json(
             result / SUMMARY_FILE,
             {
                 "seconds": seconds,
-                "images_per_s": epochs[-1]["samples"] / train_s,
+                "images_per_s": images / train_s if epochs else None,
                 "peak_memory_mb": peak_memory_mb(trainer.world.device),
                 "stages": trainer.progress.stages,
+                "rounds": trainer.progress.rounds,
                 "slimline_version": __version__,
                 "torch_version": torch.__version__,
             },

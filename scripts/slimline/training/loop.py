@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from slimline.data.batches import Rows, epoch_order, samples_digest, share, step_seeds, steps_per_epoch
 from slimline.data.mixing import partners
 from slimline.data.prepared import PreparedDataset
-from slimline.training.checkpoint import Progress, load_checkpoint, newest_valid_checkpoint
+from slimline.training.checkpoint import Progress, load_checkpoint
 from slimline.training.distributed import World
 from slimline.training.ema import WeightAverage
 from slimline.training.evaluate import evaluate
@@ -25,14 +26,17 @@ from slimline.training.losses import LossSum
 from slimline.training.optimisation import build_optimizers, clip_gradients, freeze, set_learning_rate, set_training
 from slimline.training.parallel import gradient_sync, parallelise, share_weights
 from slimline.training.precision import Precision
+from slimline.training.rounds import newest_checkpoint
 from slimline.training.saver import Saver
 from slimline.training.schedule import learning_rate_at
 from slimline.training.selection import check_selection, is_best, is_over
 from slimline.training.settings import RunSettings
 from slimline.training.spec import CHECKPOINTS_FOLDER, PROFILE_FILE, TrainingSpec, checkpoint_name
+from slimline.training.state import Copies
 from slimline.training.steplog import Speed, StepProfiler
 from slimline.training.stop import StoppedError, StopRequest
 from slimline.training.tally import Tally
+from slimline.training.zeros import KeptZeros
 
 
 class Trainer:
@@ -46,6 +50,9 @@ class Trainer:
         folder: the job's folder: checkpoints, history and heartbeat lie there.
         stop: the request to stop, asked at every step boundary.
         careful: looks at the gradients of every step, not only of those that are logged or saved after.
+        epochs: those of this round; by default the model is trained in one, from the first to the last.
+        begin: where the round begins, if it does; else the newest checkpoint says where the run is.
+        keep_zeros: whether weights that are zero stay so.
     """
 
     def __init__(
@@ -57,8 +64,12 @@ class Trainer:
         folder: Path,
         stop: StopRequest,
         careful: bool = False,
+        epochs: range | None = None,
+        begin: Progress | None = None,
+        keep_zeros: bool = False,
     ) -> None:
         self.spec, self.recipe, self.world, self.stop, self.loss_sum = spec, spec.recipe, world, stop, loss_sum
+        self.epochs = range(self.recipe.epochs) if epochs is None else epochs
         self.careful = careful or self.recipe.gradient_clipping is not None
         self.data = PreparedDataset.open(spec.prepared)
         self.train_rows, self.validation_rows = self.data.rows("train"), self.data.rows("validation")
@@ -83,27 +94,37 @@ class Trainer:
         settings = RunSettings.read(folder)
         self.checkpoint_interval_s = settings.checkpoint_interval_s
         self.saver = Saver(self.checkpoints, self.model, world, in_background=settings.checkpoint == "async")
-        self._restore(folder, settings.earlier)
+        masks = self._restore(folder, begin)
+        self.zeros = KeptZeros(self.model, masks) if keep_zeros else None
         if self.recipe.compile == "auto" and world.device.type == "cuda":
             self.parallel.compile()  # in place: names of weights stay
         self.watch = FiniteWatch(world.device)
         self.profiler = StepProfiler(folder / PROFILE_FILE, self.recipe.profile_steps if world.is_main else 0)
         self.last_save_s = time.monotonic()
+        if begin is not None:
+            self._begin_round()
 
     def fit(self) -> None:
-        """Runs the remaining epochs.
+        """Runs the remaining epochs of the round.
 
         Raises:
             StoppedError: a stop was requested; a checkpoint holds the position.
             NotFiniteError: loss or gradient became infinite or not a number; the last checkpoint is good.
         """
         with self.saver:
-            for epoch in range(self.progress.epoch, self.recipe.epochs):
-                if is_over(self.history.records, self.recipe):
+            for epoch in range(self.progress.epoch, self.epochs.stop):
+                if is_over(self._own_records(), self.recipe):
                     break
                 self._train_epoch(epoch)
                 self._finish_epoch(epoch)
         self.profiler.stop()
+
+    def end_round(self) -> None:
+        """Saves the end of a round that another one follows: what comes between them takes its time."""
+        self.progress.epoch, self.progress.step = self.epochs.stop, 0
+        with self.saver:
+            self._save()
+        self.history.close()
 
     def shipped(self) -> nn.Module:
         """The model to ship, of the last or the best epoch; the moving average where there is one."""
@@ -138,9 +159,9 @@ class Trainer:
 
     def _train_step(self, epoch: int, step: int, n_images: int, batches: Iterator[Batch]) -> None:
         """One optimizer step on a global batch of `n_images`, of which this rank sees its share."""
-        global_step = epoch * self.steps_per_epoch + step
-        total_steps = self.recipe.epochs * self.steps_per_epoch
-        set_learning_rate(self.optimizers, learning_rate_at(global_step, total_steps, self.recipe))
+        step_of_round = (epoch - self.epochs.start) * self.steps_per_epoch + step
+        total_steps = len(self.epochs) * self.steps_per_epoch
+        set_learning_rate(self.optimizers, learning_rate_at(step_of_round, total_steps, self.recipe))
         self.world.seed(self.step_seeds[step])
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
@@ -165,8 +186,10 @@ class Trainer:
         if self.careful:
             self._look_at_gradients(step)
         self.precision.step(self.optimizers)
+        if self.zeros is not None:
+            self.zeros.restore()
         if self.average is not None:
-            self.average.update(global_step)
+            self.average.update(step_of_round)
         self.speed.samples += n_images // self.world.size
 
     def _between_steps(self, epoch: int, step: int) -> None:
@@ -233,8 +256,23 @@ class Trainer:
                 "validation_seconds": time.perf_counter() - started_s,
             }
         )
-        if self.recipe.keep == "best" and is_best(self.history.records, self.recipe):
+        if self.recipe.keep == "best" and is_best(self._own_records(), self.recipe):
             self.best = {name: tensor.clone() for name, tensor in self._judged().state_dict().items()}
+
+    def _begin_round(self) -> None:
+        """Notes how the model does before its first step, and saves it."""
+        validation = evaluate(
+            self._judged(), self.feed, self.validation_rows, self.precision, self.world, lambda: self._beat("validate")
+        )
+        at, last = self.progress, self.progress.rounds[-1]
+        place = {"epoch": at.epoch, "step": at.epoch * self.steps_per_epoch}
+        self.history.add({"kind": "round", "round": len(at.rounds), **place, **last["after"], **validation})
+        with self.saver:
+            self._save()
+
+    def _own_records(self) -> list[dict[str, Any]]:
+        """The history of this round."""
+        return [record for record in self.history.records if record["epoch"] >= self.epochs.start]
 
     def _evaluate(self, rows: Rows) -> dict[str, float | None]:
         """Loss and accuracy on a split, of what would ship now."""
@@ -257,18 +295,17 @@ class Trainer:
         at = replace(self.progress, sums={}, rank_sums=self.tally.of_ranks(), digest=self.tally.digest())
         at = replace(at, records=self.history.records, scaler=self.precision.state())
         average = self.average.module.state_dict() if self.average is not None else {}
-        copies = {"average": average, "best": self.best}
+        copies = {"average": average, "best": self.best, "masks": self.zeros.masks if self.zeros else {}}
         self.saver.save(checkpoint_name(at.epoch, at.step), self.model, self.optimizers, at, copies)
         self.last_save_s = time.monotonic()
 
-    def _restore(self, folder: Path, earlier: Sequence[str]) -> None:
-        """Goes on from the newest checkpoint where there is one, its own or that of an earlier job."""
-        # The main rank chooses: on a shared file system others may not see the newest one yet.
-        places = (self.checkpoints, *(Path(job) / CHECKPOINTS_FOLDER for job in earlier))
-        newest = self.world.from_main(str(newest_valid_checkpoint(*places) or "") if self.world.is_main else None)
-        self.progress = Progress()
+    def _restore(self, folder: Path, begin: Progress | None) -> Mapping[str, Tensor] | None:
+        """Goes on from the newest checkpoint where there is one and no round begins; gives the masks that it holds."""
+        newest = newest_checkpoint(folder, self.world) if begin is None else None
+        self.progress = begin or Progress()
+        copies: Copies = {}
         if newest:
-            self.progress, copies = load_checkpoint(Path(newest), self.model, self.optimizers)
+            self.progress, copies = load_checkpoint(newest, self.model, self.optimizers)
             self.precision.restore(self.progress.scaler)
             if self.average is not None:
                 self.average.module.load_state_dict(copies["average"])
@@ -279,6 +316,7 @@ class Trainer:
             place = {"epoch": self.progress.epoch, "step": self.progress.step}
             self.history.add({"kind": "resume", **place, "ranks_before": self.progress.stages[-1]["ranks"]})
         self.progress.go_on_with(self.spec.allocation)
+        return copies.get("masks")
 
     def _save_or_stop(self, due: bool, stop: bool, announced: bool) -> None:
         """Saves if it is time to; saves and leaves if any rank was asked to."""
@@ -300,7 +338,7 @@ class Trainer:
         if not self.history.beat_is_due:
             return
         at = self.progress
-        epochs_to_go = self.recipe.epochs - at.epoch - at.step / self.steps_per_epoch
+        epochs_to_go = max(0.0, self.recipe.epochs - at.epoch - at.step / self.steps_per_epoch)
         pace = self.tally.pace(epochs_to_go * len(self.train_rows))
         place = {"epoch": at.epoch + 1, "epochs": self.recipe.epochs, "step": at.step, "steps": self.steps_per_epoch}
         self.history.beat(phase=phase, **place, **pace)
