@@ -1,5 +1,6 @@
 """Ranks for tests: processes that train what they are told, one job after the other, without a launcher."""
 
+import importlib
 import os
 import socket
 import sys
@@ -12,7 +13,6 @@ from torch import multiprocessing
 
 from slimline.files import write_text
 from slimline.models import vit
-from slimline.training import job
 from slimline.training.loop import Trainer
 from slimline.training.spec import TrainingSpec
 from slimline.training.stop import StoppedError
@@ -69,7 +69,9 @@ def _serve(rank, inbox, outbox):
         )
         try:
             with _stopping(Path(folder)):
-                job.run(TrainingSpec.read(Path(folder)), Path(folder))
+                spec = TrainingSpec.read(Path(folder))
+                module, _, function = spec.entry.partition(":")
+                getattr(importlib.import_module(module), function)(spec, Path(folder))
             outbox.put("done")
         except StoppedError:
             torch.distributed.destroy_process_group()
