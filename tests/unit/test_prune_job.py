@@ -108,9 +108,10 @@ def test_a_resumed_pruning_ends_with_the_same_bits(spec, parent, tmp_path, monke
     spec = with_recipe(spec, **changes)
     whole, architecture, summary = run(spec, tmp_path / "whole")
     cut = tmp_path / "cut"
-    with monkeypatch.context() as patch, pytest.raises(StoppedError):
+    with monkeypatch.context() as patch:
         stopping_after(patch, n_steps)
-        run(spec, cut)
+        with pytest.raises(StoppedError):
+            run(spec, cut)
     resumed, again, told = run(spec, cut)
     assert again == architecture
     assert told["rounds"] == summary["rounds"]
@@ -124,15 +125,16 @@ def test_a_kill_between_two_rounds_loses_nothing(spec, parent, tmp_path, monkeyp
     spec = pruning(spec, parent, iterations=2, epochs=2)
     whole, *_ = run(spec, tmp_path / "whole")
     cut = tmp_path / "cut"
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        original = Trainer.end_round
+    original = Trainer.end_round
 
-        def killed(self):
-            original(self)
-            raise KeyboardInterrupt
+    def killed(self):
+        original(self)
+        raise KeyboardInterrupt
 
+    with monkeypatch.context() as patch:
         patch.setattr(Trainer, "end_round", killed)
-        run(spec, cut)
+        with pytest.raises(KeyboardInterrupt):
+            run(spec, cut)
     # A job with another number of ranks goes on from there as well: what was cut stands in the checkpoint.
     other = tmp_path / "other"
     other.mkdir()

@@ -227,3 +227,31 @@ def test_sparsity_survives_the_artifact(tmp_path):
     shape = replace(architecture("convnet"), sparsity=0.5)
     save_artifact(tmp_path, build(shape), shape)
     assert load_artifact(tmp_path)[1] == shape
+
+
+@pytest.mark.parametrize(("name", "share"), [("squeezenet1_1", 0.28), ("resnet18", 0.25)])
+def test_any_network_can_be_narrowed_and_keeps_the_variance_of_its_signals(name, share, tmp_path):
+    torch.manual_seed(0)
+    shape = architecture(name, size=32, channels=3)
+    narrow = replace(shape, width=0.5)
+    whole, model = build(shape), build(narrow)
+    assert count_parameters(model) / count_parameters(whole) == pytest.approx(share, abs=0.02)
+    images = pixels(shape, n=32)
+    deviations = [float(network.train()(images).detach().std()) for network in (whole, model)]
+    assert deviations[1] / deviations[0] == pytest.approx(1.0, abs=0.3)
+    save_artifact(tmp_path, model, narrow)
+    assert torch.equal(load_artifact(tmp_path)[0](images), model.eval()(images))
+
+
+def test_initial_weights_of_a_narrow_network_have_the_variance_of_the_librarys_own():
+    torch.manual_seed(0)
+    model = build(architecture("resnet18", size=32, channels=3, width=0.5))[-1]
+    for conv in (model.conv1, model.layer3[0].conv1, model.layer4[1].conv2):
+        fan_out = conv.out_channels * conv.kernel_size[0] ** 2
+        assert float(conv.weight.detach().std()) == pytest.approx((2 / fan_out) ** 0.5, rel=0.05)
+    assert model.conv1.out_channels == 32
+
+
+def test_a_width_that_leaves_everything_is_an_error():
+    with pytest.raises(SlimlineError, match="no layer has a channel to spare"):
+        build(architecture("squeezenet1_1", size=32, width=0.99))

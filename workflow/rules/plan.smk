@@ -18,6 +18,7 @@ rule plan_variant:
     params:
         step=lambda wildcards: EXPERIMENT.step(wildcards.variant),
         model=lambda wildcards: dumped(trained_model(wildcards.variant)),
+        prune=lambda wildcards: step_of(wildcards) if EXPERIMENT.step(wildcards.variant) == "prune" else None,
         recipe=lambda wildcards: recipe_of(wildcards.variant),
         cluster=dumped(CLUSTER),
         code=code_of("plan_variant"),

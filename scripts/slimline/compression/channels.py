@@ -14,7 +14,16 @@ from torch import Tensor, nn
 
 from slimline.models.architecture import Architecture
 from slimline.models.artifact import with_pruning
-from slimline.models.dependency import NOT_UNDERSTOOD, cannot_cut, dependency_graph, example_images, settle
+from slimline.models.dependency import (
+    NOT_UNDERSTOOD,
+    GraphGroup,
+    cannot_cut,
+    channel_groups,
+    dependency_graph,
+    example_images,
+    is_depthwise,
+    settle,
+)
 
 Layer = nn.Conv2d | nn.Linear | nn.MultiheadAttention
 Importance = Callable[[Any], Tensor | None]  # of a group of Torch-Pruning: a score for each channel, if it has any
@@ -84,8 +93,7 @@ def find_groups(model: nn.Module, architecture: Architecture, importance: Import
     """
     graph = dependency_graph(model, architecture)
     try:
-        found = list(graph.get_all_groups(ignored_layers=[last_layer(model)]))
-        scored = [(group, importance(group)) for group in found]
+        scored = [(group, importance(group.members)) for group in channel_groups(graph)]
         return [_described(graph, group, score.cpu()) for group, score in scored if score is not None]
     except NOT_UNDERSTOOD as error:
         raise cannot_cut(architecture, f"{type(error).__name__}: {error}") from error
@@ -146,41 +154,19 @@ def without(group: ChannelGroup, n: int) -> Iterator[None]:
                 weight.copy_(values)
 
 
-def last_layer(model: nn.Module) -> nn.Module:
-    """The layer that gives the logits."""
-    outputs = [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
-    # An attention has a linear layer of its own; networks without any other end in a convolution.
-    linears = [module for module in outputs if isinstance(module, nn.Linear)]
-    return linears[-1] if linears else outputs[-1]
-
-
-def _described(graph: torch_pruning.DependencyGraph, group: Any, importance: Tensor) -> ChannelGroup:
-    blocks, uses = 1, []
-    for item in group:
+def _described(graph: torch_pruning.DependencyGraph, group: GraphGroup, importance: Tensor) -> ChannelGroup:
+    uses = []
+    for item in group.members:
         layer = item.dep.target.module
-        blocks = math.lcm(blocks, _blocks(layer))
         if isinstance(layer, Layer) and None not in item.root_idxs:
             places = tuple(item.idxs), tuple(item.root_idxs)
-            if _is_depthwise(layer):
+            if is_depthwise(layer):
                 uses.append(Use(layer, False, *places))
             elif isinstance(layer, nn.MultiheadAttention):
                 uses += [Use(layer, False, *places), Use(layer, True, *places)]
             else:
                 uses.append(Use(layer, graph.is_in_channel_pruning_fn(item.dep.handler), *places))
-    return ChannelGroup(graph._module2name[group[0].dep.target.module], importance, blocks, tuple(uses))
-
-
-def _blocks(layer: nn.Module) -> int:
-    if isinstance(layer, nn.Conv2d) and not _is_depthwise(layer):
-        return layer.groups
-    if isinstance(layer, nn.GroupNorm):
-        return layer.num_groups
-    return layer.num_heads if isinstance(layer, nn.MultiheadAttention) else 1
-
-
-def _is_depthwise(layer: Any) -> bool:
-    """Whether each of its channels is computed from that one alone, so that it passes on what it reads."""
-    return isinstance(layer, nn.Conv2d) and 1 < layer.groups == layer.out_channels == layer.in_channels
+    return ChannelGroup(group.name, importance, group.blocks, tuple(uses))
 
 
 def _size(layer: Layer, reads: bool) -> int:

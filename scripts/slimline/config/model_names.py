@@ -92,7 +92,7 @@ TORCHVISION_MODELS = frozenset(
 
 MODEL_NAMES = SMALL_MODELS | TORCHVISION_MODELS
 
-# The others of torchvision refuse `width_mult`, or take it and ignore it.
+# Built with any width. The others of torchvision refuse `width_mult`, or take it and ignore it.
 SCALABLE_MODELS = SMALL_MODELS | {"mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small"}
 
 # Families whose channels cannot be removed, and why. `docs/how-to/prune.md` lists what was tried.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch_pruning
@@ -44,6 +47,50 @@ def dependency_graph(model: nn.Module, architecture: Architecture) -> torch_prun
             raise cannot_cut(architecture, f"{type(error).__name__}: {error}") from error
 
 
+@dataclass(frozen=True, eq=False)
+class GraphGroup:
+    """Channels that go together, as the graph gives them.
+
+    Args:
+        name: of the first layer that writes them.
+        channels: how many there are.
+        blocks: in how many parts of equal size they lie, as the groups of a convolution and the heads of an
+            attention do; each part loses as many.
+        members: Torch-Pruning's group, with all channels.
+    """
+
+    name: str
+    channels: int
+    blocks: int
+    members: Any
+
+
+def channel_groups(graph: torch_pruning.DependencyGraph) -> list[GraphGroup]:
+    """The groups of a network in the order of its graph; what the last layer writes is none: the classes stay."""
+    found = graph.get_all_groups(ignored_layers=[last_layer(graph.model)])
+    return [
+        GraphGroup(
+            graph._module2name[group[0].dep.target.module],
+            len(group[0].idxs),
+            math.lcm(*(_blocks(item.dep.target.module) for item in group)),
+            group,
+        )
+        for group in found
+    ]
+
+
+def last_layer(model: nn.Module) -> nn.Module:
+    """The layer that gives the logits."""
+    outputs = [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    linears = [module for module in outputs if isinstance(module, nn.Linear)]
+    return linears[-1] if linears else outputs[-1]  # without a linear layer it is a convolution, as in SqueezeNet
+
+
+def is_depthwise(layer: Any) -> bool:
+    """Whether each of its channels is computed from that one alone, so that it passes on what it reads."""
+    return isinstance(layer, nn.Conv2d) and 1 < layer.groups == layer.out_channels == layer.in_channels
+
+
 def replay(model: nn.Module, architecture: Architecture, removals: Sequence[tuple[str, bool, Sequence[int]]]) -> None:
     """Removes channels from a model, in place and in order.
 
@@ -63,6 +110,14 @@ def settle(model: nn.Module) -> None:
         patches = getattr(module, "conv_proj", None)
         if isinstance(patches, nn.Conv2d) and hasattr(module, "hidden_dim"):
             module.hidden_dim = patches.out_channels  # type: ignore[assignment]
+
+
+def _blocks(layer: Any) -> int:
+    if isinstance(layer, nn.Conv2d) and not is_depthwise(layer):
+        return layer.groups
+    if isinstance(layer, nn.GroupNorm):
+        return layer.num_groups
+    return layer.num_heads if isinstance(layer, nn.MultiheadAttention) else 1
 
 
 def cannot_cut(architecture: Architecture, reason: str) -> SlimlineError:
