@@ -125,6 +125,17 @@ class Row(Record):
     timed_runs: int = described("Runs that were timed.", "count")
     latency_drift: float = described("Drift of the baseline while the variant was timed; see `latency.json`.", "share")
     device: str = described("Processor that the variant was timed on.")
+    size_gzip_bytes: int = described(
+        "Size of `model.onnx` after `gzip -9`: what zeros among the weights save, and only then.",
+        "bytes",
+        label="Compressed size",
+    )
+    sparsity: float = described(
+        "Share of zeros among the weights. They make no file smaller unless it is compressed, and nothing faster.",
+        "share",
+        label="Sparsity",
+        higher_is_better=True,
+    )
 
 
 class GateCheck(Record):
@@ -169,6 +180,11 @@ class VariantRecord(Record):
     accuracy_delta_max: float | None = described("Difference to `dense` in the seed where it is best.", "share")
     parameters: int = described("Parameters.", "count")
     size_bytes: int = described("Size of `model.onnx`.", "bytes")
+    size_gzip_bytes: int = described("Size of `model.onnx` after `gzip -9`.", "bytes")
+    sparsity: float = described(
+        "Share of zeros among the weights. They make no file smaller unless it is compressed, and nothing faster.",
+        "share",
+    )
     size_ratio: float = described("Median over seeds of the size ratio to `dense` of the same seed.", "ratio")
     macs: int = described("Multiply-accumulate operations for one image.", "count")
     latency_p50_ms: float = described("Median wall time of a run.", "ms")

@@ -97,9 +97,9 @@ def _recipe(step: str, declared: Mapping[str, Any], evidence: Evidence) -> str:
     if step == "train":
         return f"{_model_words(model)} trained on {evidence.stats.dataset}"
     if step == "prune":
-        return (
-            f"{percent(options.get('ratio', 0.0), 0)} of channels pruned, {options.get('epochs', '?')} epochs of tuning"
-        )
+        single = options.get("granularity") == "weights"
+        what = "weights zero (not faster)" if single else "channels pruned"
+        return f"{percent(options.get('ratio', 0.0), 0)} of {what}, {options.get('epochs', '?')} epochs of tuning"
     if step == "distil":
         return f"distilled into {_model_words(options.get('model', {}))}"
     return f"{options.get('dtype', 'int8')}, calibrated on {options.get('calibration_samples', '?')} images"
