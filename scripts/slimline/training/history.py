@@ -89,5 +89,28 @@ class History:
         write_json(self.heartbeat_path, state | {"updated_unix_s": time.time()})
 
 
+def epoch_record(place: dict[str, int], n_samples: int, sums: dict[str, float], told: dict[str, Any]) -> dict[str, Any]:
+    """What the history says of an epoch.
+
+    Args:
+        place: the epoch and the optimizer step at its end.
+        n_samples: training images in an epoch.
+        sums: as `Tally.totals` gives them.
+        told: what else there is to say.
+    """
+    seconds = max(sums["seconds"], 1e-9)
+    return {
+        "kind": "epoch",
+        **place,
+        "samples": (place["epoch"] + 1) * n_samples,
+        "train_loss": sums["loss"] / sums["samples"],
+        "train_accuracy": sums["correct"] / sums["samples"],
+        "images_per_s": sums["samples"] / seconds,
+        "data_wait_share": sums["data_wait"] / seconds,
+        "seconds": sums["seconds"],
+        **told,
+    }
+
+
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +14,14 @@ from torch import Tensor, nn
 from slimline.data.batches import Rows, epoch_order, samples_digest, share, step_seeds, steps_per_epoch
 from slimline.data.mixing import partners
 from slimline.data.prepared import PreparedDataset
+from slimline.models.sparsity import prunable_weights
 from slimline.training.checkpoint import Progress, load_checkpoint
 from slimline.training.distributed import World
 from slimline.training.ema import WeightAverage
 from slimline.training.evaluate import evaluate
 from slimline.training.feed import Batch, Feed
 from slimline.training.finite import FiniteWatch, NotFiniteError, not_finite_error
-from slimline.training.history import History
+from slimline.training.history import History, epoch_record
 from slimline.training.losses import LossSum
 from slimline.training.optimisation import build_optimizers, clip_gradients, freeze, set_learning_rate, set_training
 from slimline.training.parallel import gradient_sync, parallelise, share_weights
@@ -83,6 +83,7 @@ class Trainer:
         )
         decay = self.recipe.ema_decay
         self.average = WeightAverage(self.model, decay) if decay else None  # copied while the weights are whole
+        matrices = list(prunable_weights(self.model))
         self.parallel = parallelise(self.model, world, self.recipe.sync_batch_norm)
         self.optimizers = build_optimizers(self.model, self.recipe)
         if self.average is not None:
@@ -95,7 +96,7 @@ class Trainer:
         self.checkpoint_interval_s = settings.checkpoint_interval_s
         self.saver = Saver(self.checkpoints, self.model, world, in_background=settings.checkpoint == "async")
         masks = self._restore(folder, begin)
-        self.zeros = KeptZeros(self.model, masks) if keep_zeros else None
+        self.zeros = KeptZeros(self.model, matrices, masks) if keep_zeros else None
         if self.recipe.compile == "auto" and world.device.type == "cuda":
             self.parallel.compile()  # in place: names of weights stay
         self.watch = FiniteWatch(world.device)
@@ -113,7 +114,7 @@ class Trainer:
         """
         with self.saver:
             for epoch in range(self.progress.epoch, self.epochs.stop):
-                if is_over(self._own_records(), self.recipe):
+                if is_over(self.history.records, self.recipe, self.epochs.start):
                     break
                 self._train_epoch(epoch)
                 self._finish_epoch(epoch)
@@ -239,24 +240,11 @@ class Trainer:
         validation = self._evaluate(self.validation_rows)
         self.progress.epoch, self.progress.step = epoch + 1, 0
         self.tally.clear()
-        self.history.add(
-            {
-                "kind": "epoch",
-                "epoch": epoch,
-                "step": (epoch + 1) * self.steps_per_epoch,
-                "samples": (epoch + 1) * len(self.train_rows),
-                "samples_digest": f"{digest:016x}",
-                "learning_rate": self.optimizers[0].param_groups[0]["lr"],
-                "train_loss": sums["loss"] / sums["samples"],
-                "train_accuracy": sums["correct"] / sums["samples"],
-                **validation,
-                "images_per_s": sums["samples"] / max(sums["seconds"], 1e-9),
-                "data_wait_share": sums["data_wait"] / max(sums["seconds"], 1e-9),
-                "seconds": sums["seconds"],
-                "validation_seconds": time.perf_counter() - started_s,
-            }
-        )
-        if self.recipe.keep == "best" and is_best(self._own_records(), self.recipe):
+        place = {"epoch": epoch, "step": (epoch + 1) * self.steps_per_epoch}
+        told = {"samples_digest": f"{digest:016x}", "learning_rate": self.optimizers[0].param_groups[0]["lr"]}
+        told |= {**validation, "validation_seconds": time.perf_counter() - started_s}
+        self.history.add(epoch_record(place, len(self.train_rows), sums, told))
+        if self.recipe.keep == "best" and is_best(self.history.records, self.recipe, self.epochs.start):
             self.best = {name: tensor.clone() for name, tensor in self._judged().state_dict().items()}
 
     def _begin_round(self) -> None:
@@ -269,10 +257,6 @@ class Trainer:
         self.history.add({"kind": "round", "round": len(at.rounds), **place, **last["after"], **validation})
         with self.saver:
             self._save()
-
-    def _own_records(self) -> list[dict[str, Any]]:
-        """The history of this round."""
-        return [record for record in self.history.records if record["epoch"] >= self.epochs.start]
 
     def _evaluate(self, rows: Rows) -> dict[str, float | None]:
         """Loss and accuracy on a split, of what would ship now."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
-
-from slimline.models.sparsity import prunable_weights
 
 
 class KeptZeros:
@@ -17,11 +15,12 @@ class KeptZeros:
 
     Args:
         model: after `parallelise`: the masks are cut as its parameters are.
+        names: of its kernels and matrices; once ranks share layers, they cannot be told by their kind.
         masks: which weights stay zero, by name; None: those that are zero now.
     """
 
-    def __init__(self, model: nn.Module, masks: Mapping[str, Tensor] | None = None) -> None:
-        self._weights = prunable_weights(model)
+    def __init__(self, model: nn.Module, names: Iterable[str], masks: Mapping[str, Tensor] | None = None) -> None:
+        self._weights = {name: model.get_parameter(name) for name in names}
         self.masks = dict(masks) if masks is not None else {name: w.detach() == 0 for name, w in self._weights.items()}
 
     @torch.no_grad()
