@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from slimline.config.cluster import ClusterConfig
 from slimline.config.model import ModelConfig
 from slimline.config.train import TrainConfig
+from slimline.config.variants import PruneConfig
 from slimline.plan.plan import TeacherPlan, plan_variant
 from slimline.rule import run_rule
 
@@ -25,6 +26,7 @@ if __name__ == "__main__":
             ClusterConfig.model_validate(snakemake.params.cluster),
             Path(snakemake.input.stats).parent,
             Path(snakemake.output[0]),
+            PruneConfig.model_validate(snakemake.params.prune) if snakemake.params.prune else None,
         ),
         rule=f"plan_variant (variant {snakemake.wildcards.variant})",
         log_file=Path(snakemake.log[0]),

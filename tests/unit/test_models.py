@@ -4,8 +4,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from slimline.compression.prune import prune
-from slimline.config.variants import PruneConfig
 from slimline.errors import SlimlineError
 from slimline.models.architecture import Architecture
 from slimline.models.artifact import build, load_artifact, save_artifact
@@ -58,57 +56,6 @@ def test_macs_and_parameters_equal_the_count_by_hand():
     model = build(shape)
     assert count_macs(model, shape.image_shape) == convolutions + linears
     assert count_parameters(model) == 32 * 9 + 2 * 32 + 64 * 32 * 9 + 2 * 64 + 256 * 128 + 128 + 128 * 10 + 10
-
-
-@pytest.mark.parametrize("name", ["convnet", "convnet7", "resnet8", "mobilenet_v2"])
-def test_a_pruned_model_is_smaller_and_rebuilds_from_its_two_files(name, tmp_path):
-    torch.manual_seed(0)
-    shape = architecture(name)
-    model = build(shape)
-    before = count_parameters(model)
-    once = prune(model, shape, PruneConfig(ratio=0.25))
-    twice = prune(model, once, PruneConfig(ratio=0.25))
-    assert count_parameters(model) < 0.75 * before
-    save_artifact(tmp_path, model, twice)
-    assert {path.name for path in tmp_path.iterdir()} == {"model.json", "weights.safetensors"}
-    again, loaded = load_artifact(tmp_path)
-    images = torch.randint(0, 256, (4, *shape.image_shape), dtype=torch.uint8)
-    assert loaded == twice
-    assert torch.equal(model.eval()(images), again(images))
-
-
-def test_channels_stay_multiples_of_round_to():
-    shape = architecture("convnet")
-    model = build(shape)
-    prune(model, shape, PruneConfig(ratio=0.4, round_to=8))
-    widths = {module.out_channels for module in model.modules() if isinstance(module, torch.nn.Conv2d)}
-    assert all(width % 8 == 0 for width in widths)
-
-
-def test_the_least_important_channels_go():
-    shape = architecture("convnet", size=8)
-    model = build(shape)
-    first = model[1].features[0]
-    weak = [1, 5, 8, 9, 12, *range(13, 21), 22, 30, 31]
-    with torch.no_grad():
-        first.weight[weak] *= 1e-3
-        model[1].features[4].weight[:, weak] *= 1e-3
-        model[1].features[1].weight[weak] *= 1e-3
-    pruned = prune(model, shape, PruneConfig(ratio=0.5))
-    removed = {name: indexes for name, out, indexes in pruned.pruning if out}
-    assert sorted(removed["1.features.0"]) == sorted(weak)
-
-
-def test_networks_that_cannot_be_pruned_say_so():
-    shape = architecture("shufflenet_v2_x0_5")
-    with pytest.raises(SlimlineError, match="cannot be pruned"):
-        prune(build(shape), shape, PruneConfig())
-
-
-def test_nothing_to_remove_is_an_error_not_a_copy():
-    shape = architecture("convnet", width=0.25)
-    with pytest.raises(SlimlineError, match="cannot be pruned"):
-        prune(build(shape), shape, PruneConfig(ratio=0.05, round_to=64))
 
 
 def test_architecture_survives_json():

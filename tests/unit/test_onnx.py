@@ -1,5 +1,7 @@
 """Export and quantization of a small model with real images."""
 
+import gzip
+
 import numpy as np
 import onnx
 import pytest
@@ -17,6 +19,7 @@ from slimline.models.artifact import build, load_artifact, save_artifact
 from slimline.models.export import export
 from slimline.models.onnx_file import run_onnx
 from slimline.models.registry import architecture_for
+from slimline.models.sparsity import zero_smallest
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +61,22 @@ def test_the_description_is_true(exported):
     report = read_json(exported / "export.json")
     assert report["parity"]["max_abs"] <= report["parity"]["tolerance"] == 1e-4
     assert report["size_bytes"] == (exported / "model.onnx").stat().st_size
+    compressed = gzip.compress((exported / "model.onnx").read_bytes(), 9, mtime=0)
+    assert report["size_gzip_bytes"] == len(compressed) < report["size_bytes"]
+    assert report["sparsity"] == 0.0
     assert report["quantized_operators"] == 0
     assert report["parameters"] == 53_098
+
+
+def test_zeros_make_a_file_smaller_once_it_is_compressed(exported, digits, tmp_path):
+    model, architecture = load_artifact(exported)
+    zero_smallest(model, 0.8)
+    save_artifact(tmp_path, model, architecture)
+    run_export(tmp_path, digits)
+    dense, sparse = (read_json(folder / "export.json") for folder in (exported, tmp_path))
+    assert sparse["sparsity"] == pytest.approx(0.8, abs=0.01)
+    assert sparse["size_bytes"] == dense["size_bytes"]
+    assert sparse["size_gzip_bytes"] < 0.4 * dense["size_gzip_bytes"]
 
 
 def test_the_file_says_nothing_about_the_machine_that_wrote_it(exported):

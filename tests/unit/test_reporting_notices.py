@@ -40,6 +40,7 @@ def has(notices, severity, subject, words):
         ("warning", "latency", "changed by up to +16 %"),
         ("warning", "training", "Up to 96 % of the planned memory"),
         ("warning", "provenance", "Files differ from the commit"),
+        ("info", "pruned", "80 % of its weights are zero: smaller only when compressed"),
         ("info", "training", "6 attempts ended as lost"),
         ("info", "training", "dense seed 0 (4, then 1)"),
         ("info", "latency", "load average up to 2.6"),

@@ -223,8 +223,8 @@ def test_every_number_of_the_comparison_is_that_of_metrics_json(written, trees, 
     rows = body_rows(trees[name].one("table", id="table-variants"))
     assert [row[0].all("span")[0].text for row in rows] == [v["variant"] for v in metrics["variants"]]
     keys = ["accuracy_mean", "n_seeds", "accuracy_delta", "prediction_flips", "parameters", "macs", "size_bytes"]
-    keys += ["size_ratio", "dtype", "runtime", "latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "latency_ratio"]
-    keys += ["latency_ratio_float"]
+    keys += ["size_gzip_bytes", "size_ratio", "dtype", "runtime", "latency_p50_ms", "latency_p95_ms", "latency_p99_ms"]
+    keys += ["latency_ratio", "latency_ratio_float"]
     headings = [words(cell) for cell in table_rows(trees[name].one("table", id="table-variants").one("thead"))[1]]
     scales = {"%": 100.0, "points": 100.0, "k": 1e-3, "M": 1e-6, "G": 1e-9, "kB": 1e-3, "MB": 1e-6}
     for row, variant in zip(rows, metrics["variants"], strict=True):

@@ -19,6 +19,7 @@ rule plan_variant:
         step=lambda wildcards: EXPERIMENT.step(wildcards.variant),
         model=lambda wildcards: dumped(EXPERIMENT.model_of(wildcards.variant)),
         teacher=lambda wildcards: teacher_plan(wildcards.variant),
+        prune=lambda wildcards: step_of(wildcards) if EXPERIMENT.step(wildcards.variant) == "prune" else None,
         recipe=lambda wildcards: recipe_of(wildcards.variant),
         cluster=dumped(CLUSTER),
         code=code_of("plan_variant"),

@@ -1,99 +1,97 @@
-"""Structured pruning: remove whole channels with everything that depends on them, then fine-tune."""
+"""The pruning job: channels or weights go, batch normalisation is set right, the rest is tuned; maybe in rounds."""
 
 from __future__ import annotations
 
-import warnings
+import math
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch_pruning
 from torch import nn
 
+from slimline.compression.allocation import Scan
+from slimline.compression.channels import ChannelGroup
+from slimline.compression.sensitivity import scan_losses
+from slimline.compression.structured import Goal, prune, sizes
 from slimline.config.variants import PruneConfig
-from slimline.errors import NotSupportedError
-from slimline.failed import is_of_the_machine
+from slimline.data.batches import random_sample, share
+from slimline.data.prepared import PreparedDataset
 from slimline.models.architecture import Architecture
-from slimline.models.artifact import load_artifact, with_pruning
-from slimline.models.count import count_parameters
-from slimline.models.dependency import example_images
+from slimline.models.artifact import load_artifact
+from slimline.models.sparsity import zero_smallest
+from slimline.training.batch_norm import recalibrate
 from slimline.training.distributed import World
+from slimline.training.evaluate import batch_size
+from slimline.training.feed import Feed
+from slimline.training.history import Pulse
 from slimline.training.job import run_training
 from slimline.training.losses import LossSum, cross_entropy
 from slimline.training.spec import TrainingSpec
 
+RECALIBRATION_BATCH = 128
+
 
 def run(spec: TrainingSpec, folder: Path) -> None:
     """Entry point of a pruning job."""
-    run_training(spec, folder, _pruned_parent)
+    run_training(spec, folder, _parent, change=_prune_round, rounds=_settings(spec).iterations)
 
 
-def _pruned_parent(spec: TrainingSpec, world: World) -> tuple[nn.Module, Architecture, LossSum]:
+def ratio_after(ratio: float, number: int, rounds: int) -> float:
+    """The share that is gone after round `number` of `rounds`, from 1 on, when `ratio` is after the last.
+
+    Every round removes the same share of what the one before left (Frankle and Carbin, ICLR 2019).
+    """
+    return 1 - math.pow(1 - ratio, number / rounds)
+
+
+def _parent(spec: TrainingSpec, world: World) -> tuple[nn.Module, Architecture, LossSum]:
     assert spec.parent is not None
-    assert isinstance(spec.step, PruneConfig)
     model, architecture = load_artifact(spec.parent)
-    architecture = prune(model, architecture, spec.step)
     return model, architecture, cross_entropy(spec.recipe.label_smoothing)
 
 
-def prune(model: nn.Module, architecture: Architecture, config: PruneConfig) -> Architecture:
-    """Removes the least important channels of every layer but the last, in place.
+def _prune_round(
+    spec: TrainingSpec,
+    world: World,
+    folder: Path,
+    model: nn.Module,
+    architecture: Architecture,
+    rounds: list[dict[str, Any]],
+) -> tuple[Architecture, dict[str, Any]]:
+    """One round's removal, and the statistics of batch normalisation that belong to what is left."""
+    config, pulse, data = _settings(spec), Pulse(folder, world.is_main), PreparedDataset.open(spec.prepared)
+    ratio = ratio_after(config.ratio, len(rounds) + 1, config.iterations)
+    feed = Feed(data, spec.recipe, spec.seed, world.device, spec.allocation.cpus_per_task)
+    pulse.beat("prune")
+    if config.granularity == "weights":
+        before = sizes(model, architecture)
+        architecture = replace(architecture, sparsity=zero_smallest(model, ratio))
+        note = {"ratio": ratio, "before": before, "after": before | {"sparsity": architecture.sparsity}}
+    else:
+        at_first = {name: layer["channels"] for name, layer in rounds[0]["layers"].items()} if rounds else None
+        goal = Goal(ratio, at_first, spec.seed * 100 + len(rounds))
 
-    The groups of channels that must go together come from the dependency graph (DepGraph, Fang et al., CVPR
-    2023); their importance is the norm of their weights.
+        def measure(network: nn.Module, groups: list[ChannelGroup]) -> Scan:
+            return scan_losses(network, groups, config.round_to, feed, spec.seed, world, pulse)
 
-    Args:
-        model: the parent, with its weights.
-        architecture: its architecture.
-        config: how much to remove, and by what order.
-
-    Returns:
-        The architecture after pruning: it rebuilds the same shapes.
-
-    Raises:
-        NotSupportedError: the library cannot prune this network, or there was nothing to remove.
-    """
-    before = count_parameters(model)
-    try:
-        pruner = torch_pruning.pruner.BasePruner(
-            model,
-            example_images(architecture),
-            importance=_importance(config),
-            pruning_ratio=config.ratio,
-            round_to=config.round_to,
-            ignored_layers=[_last_linear(model)],
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            pruner.step()
-        model(example_images(architecture))  # shapes that no longer fit show here, not in the trainer
-        history = pruner.pruning_history()
-    except (RuntimeError, ValueError, AttributeError, KeyError, ZeroDivisionError) as error:
-        if is_of_the_machine(error):
-            raise
-        raise _cannot_prune(architecture, f"{type(error).__name__}: {error}") from error
-    if count_parameters(model) >= before:
-        raise _cannot_prune(architecture, f"nothing was removed at ratio {config.ratio} and round_to {config.round_to}")
-    return with_pruning(architecture, history)
+        architecture, note = prune(model, architecture, config, goal, measure)
+    if config.recalibration_samples:
+        _recalibrate(model, feed, config.recalibration_samples, spec.seed, world, pulse)
+    return architecture, note
 
 
-def _importance(config: PruneConfig) -> Any:
-    if config.importance == "random":
-        return torch_pruning.importance.RandomImportance()
-    return torch_pruning.importance.GroupMagnitudeImportance(p=2 if config.importance == "magnitude-l2" else 1)
+def _recalibrate(model: nn.Module, feed: Feed, n_samples: int, seed: int, world: World, pulse: Pulse) -> None:
+    """On training images as they are; all ranks see the same ones."""
+    rows = random_sample(feed.data.rows("train"), n_samples, seed)
+    stats = feed.data.stats
+    parts = -(-len(rows) // min(RECALIBRATION_BATCH, batch_size(stats.height, stats.width)))
+    model.to(world.device)
+    with closing(feed.plain(share(rows, parts, part) for part in range(parts))) as batches:
+        recalibrate(model, (batch.images for batch in pulse.through("recalibrate", batches)))
+    world.copy_from_main(model.buffers())
 
 
-def _last_linear(model: nn.Module) -> nn.Module:
-    """The layer that gives the logits; its outputs are the classes and stay."""
-    outputs = [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
-    linears = [module for module in outputs if isinstance(module, nn.Linear)]
-    return linears[-1] if linears else outputs[-1]
-
-
-def _cannot_prune(architecture: Architecture, reason: str) -> NotSupportedError:
-    return NotSupportedError(
-        f"The model {architecture.name} cannot be pruned this way.",
-        where="a variant with `prune`",
-        got=reason,
-        expected="a network whose channels can be removed in groups",
-        next_step="use quantize or distil for this model, or another ratio or round_to",
-    )
+def _settings(spec: TrainingSpec) -> PruneConfig:
+    assert isinstance(spec.step, PruneConfig)
+    return spec.step

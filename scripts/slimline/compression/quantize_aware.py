@@ -18,7 +18,7 @@ from slimline.training.spec import TrainingSpec
 
 def run(spec: TrainingSpec, folder: Path) -> None:
     """Entry point of a job of quantization-aware training; its result is an ordinary float artifact."""
-    run_training(spec, folder, _simulated_parent, _ordinary)
+    run_training(spec, folder, _simulated_parent, finish=_ordinary)
 
 
 def _simulated_parent(spec: TrainingSpec, world: World) -> tuple[nn.Module, Architecture, LossSum]:

@@ -44,6 +44,8 @@ class ExperimentConfig(Config):
         if dataset is None:
             return train
         mistakes = []
+        if train.epochs < 1:
+            mistakes.append(mistake_at(("epochs",), str(train.epochs), "a whole number from 1 to 10000"))
         for key in ("crop_padding", "cutout_px"):
             if (pixels := getattr(train.augmentation, key)) >= dataset.image_side_px:
                 expected = f"less than the {dataset.image_side_px} pixels of an image's side"

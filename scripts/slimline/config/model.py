@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, ValidationInfo, field_validator
 
 from slimline.config.base import Config, Fraction, mistake
-from slimline.config.model_names import MODEL_NAMES, SCALABLE_MODELS, SMALL_MODELS
+from slimline.config.model_names import MODEL_NAMES, SCALABLE_MODELS, SMALL_MODELS, channels_cannot_go
 
 ModelName = Annotated[
     str, Field(json_schema_extra={"enum": [*sorted(SMALL_MODELS), *sorted(MODEL_NAMES - SMALL_MODELS)]})
@@ -23,8 +23,9 @@ class ModelConfig(Config):
     )
     width: Annotated[float, Field(gt=0.0, le=8.0)] = Field(
         default=1.0,
-        description="Factor on the number of channels, for `convnet`, `convnet7`, `resnet8`, `vit_tiny` and the "
-        "MobileNets; torchvision's other models have no such option.",
+        description="Factor on the number of channels. Above 1 only for `convnet`, `convnet7`, `resnet8`, `vit_tiny` "
+        "and the MobileNets, which are built so; of torchvision's other models (not Swin and ShuffleNet) the last "
+        "channels of every layer are left out.",
     )
     dropout: Fraction = Field(
         default=0.0,
@@ -56,8 +57,13 @@ class ModelConfig(Config):
     @classmethod
     def _can_be_scaled(cls, width: float, info: ValidationInfo) -> float:
         name = info.data.get("name")
-        if width != 1.0 and name is not None and name not in SCALABLE_MODELS:
-            raise mistake(f"{width:g}", f"1.0: `{name}` has no width option")
+        if width == 1.0 or name is None or name in SCALABLE_MODELS:
+            return width
+        reason = channels_cannot_go(name)
+        if reason is not None:
+            raise mistake(f"{width:g}", f"1.0: `{name}` cannot be narrowed, since {reason}")
+        if width > 1.0:
+            raise mistake(f"{width:g}", f"at most 1.0: `{name}` has no width option, so channels can only be left out")
         return width
 
     @field_validator("weights")

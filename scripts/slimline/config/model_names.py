@@ -92,5 +92,16 @@ TORCHVISION_MODELS = frozenset(
 
 MODEL_NAMES = SMALL_MODELS | TORCHVISION_MODELS
 
-# The others of torchvision refuse `width_mult`, or take it and ignore it.
+# Built with any width. The others of torchvision refuse `width_mult`, or take it and ignore it.
 SCALABLE_MODELS = SMALL_MODELS | {"mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small"}
+
+# Families whose channels cannot be removed, and why. `docs/how-to/prune.md` lists what was tried.
+WHOLE_FAMILIES = {
+    "shufflenet": "its blocks shuffle channels, and what is shuffled cannot be followed",
+    "swin": "its shifted windows cannot be followed in bounded time",
+}
+
+
+def channels_cannot_go(name: str) -> str | None:
+    """Why channels of the model `name` cannot be removed; None where nothing is known against it."""
+    return next((reason for family, reason in WHOLE_FAMILIES.items() if name.startswith(family)), None)

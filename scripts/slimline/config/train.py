@@ -66,7 +66,10 @@ class TrackingConfig(Config):
 class TrainConfig(Config):
     """The recipe of the dense model, and the default of every step that takes gradient steps."""
 
-    epochs: Epochs = Field(description="Passes over the training split.")
+    # None is for what is only pruned; an experiment's own training has one or more.
+    epochs: Annotated[int, Field(ge=0, le=10_000, json_schema_extra={"minimum": 1})] = Field(
+        description="Passes over the training split."
+    )
     batch_size: Annotated[int, Field(ge=1, le=65_536)] = Field(
         default=128, description="Images per optimizer step, over all ranks together."
     )

@@ -17,13 +17,28 @@ DENSE = "dense"
 Step = Literal["prune", "distil", "finetune", "quantize"]
 STEPS: tuple[Step, ...] = ("prune", "distil", "finetune", "quantize")
 STUDENT = ("model", "width")
+# Keys of a pruning that say nothing of single weights, with their defaults.
+CHANNELS_ONLY = {"allocation": "uniform", "importance": "magnitude-l2", "round_to": 8}
 
 
 class PruneConfig(Config):
-    """Structured pruning: whole channels are removed, then the model is fine-tuned."""
+    """Channels (or single weights) are removed, then the model is fine-tuned."""
 
+    granularity: Literal["channels", "weights"] = Field(
+        default="channels",
+        description="`channels` go as a whole, which makes the model smaller and faster. `weights` are set to zero one "
+        "by one, wherever they are smallest: the file is smaller only once it is compressed, and nothing is faster.",
+    )
     ratio: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
-        default=0.5, description="Share of each layer's channels to remove; 0.5 leaves about a quarter of the weights."
+        default=0.5,
+        description="Share of each layer's channels to remove; 0.5 leaves about a quarter of the weights. With "
+        "`granularity: weights` the share of all weights to set to zero.",
+    )
+    allocation: Literal["uniform", "global", "sensitivity"] = Field(
+        default="uniform",
+        description="How many channels each layer loses: `uniform`, all the same share; `global`, more where channels "
+        "are less important; `sensitivity`, more where a measured scan shows that the training loss rises less. All "
+        "leave as many MACs as `uniform` would.",
     )
     importance: Literal["magnitude-l2", "magnitude-l1", "random"] = Field(
         default="magnitude-l2", description="How channels are ranked; the least important go."
@@ -31,10 +46,27 @@ class PruneConfig(Config):
     round_to: Annotated[int, Field(ge=1, le=64)] = Field(
         default=8, description="Channel counts are kept at multiples of this, which vector units like."
     )
-    epochs: Epochs = Field(default=5, description="Epochs of fine-tuning after the channels are removed.")
+    iterations: Annotated[int, Field(ge=1, le=20)] = Field(
+        default=1,
+        description="Rounds of removing and fine-tuning, which share the epochs; each removes the same share of what "
+        "the one before left.",
+    )
+    recalibration_samples: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        default=1024,
+        description="Training images by which the statistics of batch normalisation are taken anew after channels are "
+        "removed, before any fine-tuning; 0: they stay.",
+    )
+    epochs: Annotated[int, Field(ge=0, le=10_000)] = Field(
+        default=5, description="Epochs of fine-tuning, over all rounds together; 0: none."
+    )
     learning_rate: LearningRate | None = Field(
         default=None, description="Peak learning rate of the fine-tuning; half of the recipe's where unset."
     )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _is_consistent(cls, raw: Any, validate: ModelWrapValidatorHandler[PruneConfig]) -> PruneConfig:
+        return with_mistakes(lambda: validate(raw), _prune_mistakes(raw))
 
 
 class DistilConfig(Config):
@@ -187,6 +219,23 @@ class VariantConfig(Config):
     def trains(self) -> bool:
         """Whether the step takes gradient steps."""
         return self.quantize is None or self.quantize.epochs > 0
+
+
+def _prune_mistakes(raw: Any) -> list[InitErrorDetails]:
+    """What does not go together in the settings of a pruning, as they stand in the config."""
+    if not isinstance(raw, Mapping):
+        return []
+    mistakes = []
+    iterations, epochs = raw.get("iterations", 1), raw.get("epochs", 5)
+    if isinstance(iterations, int) and isinstance(epochs, int) and iterations > max(1, epochs):
+        expected = "at least as many `epochs` as `iterations`: each round is followed by one or more"
+        mistakes.append(mistake_at(("iterations",), f"{iterations} rounds in {epochs} epochs", expected))
+    if raw.get("granularity") == "weights":
+        for key, default in CHANNELS_ONLY.items():
+            if raw.get(key, default) != default:
+                only = f"`{default}`: with `granularity: weights` the smallest weights of the whole network go"
+                mistakes.append(mistake_at((key,), repr(raw[key]), only))
+    return mistakes
 
 
 def _step_mistakes(raw: Any) -> list[InitErrorDetails]:

@@ -44,6 +44,7 @@ class Draw(IntEnum):
     PART_RATIO = 18
     PART_Y = 19
     PART_X = 20
+    SAMPLE = 21
 
 
 def mix64(words: Words) -> Words:
@@ -87,6 +88,11 @@ def steps_per_epoch(n_samples: int, batch_size: int) -> int:
 def epoch_order(rows: Rows, seed: int, epoch: int) -> Rows:
     """The rows [n] of a split in the order of an epoch: sorted by a random word each."""
     return rows[np.argsort(random_words(seed, epoch, rows, Draw.ORDER), kind="stable")]
+
+
+def random_sample(rows: Rows, n_samples: int, seed: int) -> Rows:
+    """At most `n_samples` of the rows [n], chosen by the seed, in ascending order."""
+    return np.sort(rows[np.argsort(random_words(seed, 0, rows, Draw.SAMPLE), kind="stable")][:n_samples])
 
 
 def step_seeds(seed: int, epoch: int, n_steps: int, rank: int, ranks: int) -> list[int]:

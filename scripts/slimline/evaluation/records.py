@@ -113,6 +113,17 @@ class Row(Record):
         "ratio",
         label="Latency against float in its runtime",
     )
+    size_gzip_bytes: int = described(
+        "Size of `model.onnx` after `gzip -9`: what zeros among the weights save, and only then.",
+        "bytes",
+        label="Compressed size",
+    )
+    sparsity: float = described(
+        "Share of zeros among the weights. They make no file smaller unless it is compressed, and nothing faster.",
+        "share",
+        label="Sparsity",
+        higher_is_better=True,
+    )
 
 
 class FailedRow(Record):
@@ -177,6 +188,11 @@ class VariantRecord(Record):
     accuracy_delta_control_max: float | None = described("Difference to the control in the best seed.", "share")
     parameters: int = described("Parameters.", "count")
     size_bytes: int = described("Size of `model.onnx`.", "bytes")
+    size_gzip_bytes: int = described("Size of `model.onnx` after `gzip -9`.", "bytes")
+    sparsity: float = described(
+        "Share of zeros among the weights. They make no file smaller unless it is compressed, and nothing faster.",
+        "share",
+    )
     size_ratio: float = described("Median over seeds of the size ratio to `dense` of the same seed.", "ratio")
     macs: int = described("Multiply-accumulate operations for one image.", "count")
     latency_p50_ms: float = described("Median wall time of a run.", "ms")

@@ -45,6 +45,8 @@ class Export(BaseModel):
     onnx_sha256: str
     dtype: str
     runtime: str
+    size_gzip_bytes: int
+    sparsity: float
     parity: Parity
 
 
@@ -157,6 +159,8 @@ def summarise_variant(study: Study, variant: str) -> VariantRecord:
         **_figures("accuracy_delta_control", to_control),
         parameters=_middle(models, lambda model: model.export.parameters),
         size_bytes=_middle(models, lambda model: model.export.size_bytes),
+        size_gzip_bytes=_middle(models, lambda model: model.export.size_gzip_bytes),
+        sparsity=median(model.export.sparsity for model in models),
         size_ratio=size_ratio,
         macs=_middle(models, lambda model: model.export.macs),
         latency_p50_ms=median(model.latency.p50_ms for model in models),
@@ -306,6 +310,8 @@ def make_row(study: Study, variant: str, seed: int, status: Status) -> Row:
         accuracy_ci_high=high,
         parameters=model.export.parameters,
         size_bytes=model.export.size_bytes,
+        size_gzip_bytes=model.export.size_gzip_bytes,
+        sparsity=model.export.sparsity,
         macs=model.export.macs,
         latency_p50_ms=model.latency.p50_ms,
         latency_p95_ms=model.latency.p95_ms,

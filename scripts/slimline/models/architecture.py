@@ -26,6 +26,7 @@ class Architecture:
         pruning: channels removed since, one entry per pruning step: (module, along output channels?, indexes).
         ranges: smallest and largest value of the input or output of layers, with which the weights were trained to
             be quantized: (`<layer>.input` or `<layer>.output`, smallest, largest).
+        sparsity: share of its weights that were set to zero one by one, from 0 to 1. They are there, and cost time.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Architecture:
     dropout: float = 0.0
     pruning: tuple[tuple[str, bool, tuple[int, ...]], ...] = field(default=())
     ranges: tuple[tuple[str, float, float], ...] = ()
+    sparsity: float = 0.0
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -23,16 +23,10 @@ def build(architecture: Architecture) -> nn.Sequential:
     """The module of an architecture with what was pruned taken away; weights are as initialised."""
     model = build_unpruned(architecture)
     if architecture.pruning:
-        replay_pruning(model, architecture)
+        from slimline.models.dependency import replay  # a second that models which are whole do not need
+
+        replay(model, architecture, architecture.pruning)
     return model
-
-
-def replay_pruning(model: nn.Module, architecture: Architecture) -> None:
-    """Removes from an unpruned model the channels that its architecture names, in the order they went."""
-    from slimline.models.dependency import dependency_graph
-
-    history = [(name, out, list(indexes)) for name, out, indexes in architecture.pruning]
-    dependency_graph(model, architecture).load_pruning_history(history)
 
 
 def save_artifact(folder: Path, model: nn.Module, architecture: Architecture) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 
@@ -16,7 +17,11 @@ def count_macs(model: nn.Module, image_shape: tuple[int, int, int]) -> int:
     """Multiply-accumulate operations of one image of shape (c, h, w), by torch's own counter (2 FLOPs each)."""
     training = model.training
     device = next(model.parameters()).device
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    # The counter does not see into attention that is computed in one piece.
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         model.eval()(torch.zeros(1, *image_shape, device=device))
+    torch.backends.mha.set_fastpath_enabled(fused)
     model.train(training)
     return int(counter.get_total_flops()) // 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,18 @@ def parity(
     )
 
 
+def size_gzip_bytes(path: Path) -> int:
+    """Size of a file once it is compressed as `gzip -9` does it: where zeros among the weights tell."""
+    return len(gzip.compress(path.read_bytes(), compresslevel=9, mtime=0))
+
+
+def sparsity(path: Path) -> float:
+    """Share of zeros among the weights of a file, from 0 to 1: its constants of two or more dimensions."""
+    weights = [onnx.numpy_helper.to_array(each) for each in onnx.load(path).graph.initializer if len(each.dims) > 1]
+    n_weights = sum(weight.size for weight in weights)
+    return sum(weight.size - int(np.count_nonzero(weight)) for weight in weights) / max(1, n_weights)
+
+
 def write_description(
     path: Path, model: Path, *, variant: str, seed: int, dtype: str, parameters: int, macs: int, agreement: Parity,
     quantization: dict[str, Any] | None = None,
@@ -110,6 +123,8 @@ def write_description(
         "parameters": parameters,
         "macs": macs,
         "size_bytes": model.stat().st_size,
+        "size_gzip_bytes": size_gzip_bytes(model),
+        "sparsity": sparsity(model),
         "onnx_sha256": sha256_file(model),
         "parity": asdict(agreement),
         "operators": execution.operators,

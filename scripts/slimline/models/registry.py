@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from slimline.config.model import ModelConfig
+from slimline.config.model_names import SCALABLE_MODELS
 from slimline.data.prepared import Stats
 from slimline.errors import SlimlineError
 from slimline.models.architecture import Architecture
@@ -103,6 +104,10 @@ def build_unpruned(architecture: Architecture) -> nn.Sequential:
         layers.append(make(architecture, size_px))
     model = nn.Sequential(*layers)
     _try_forward(model, architecture)
+    if architecture.width != 1.0 and architecture.name not in SCALABLE_MODELS:
+        from slimline.models.narrow import narrow  # a second that other models do not need
+
+        narrow(model, architecture)
     return model
 
 
@@ -120,7 +125,7 @@ def _torchvision(architecture: Architecture, size_px: tuple[int, int]) -> nn.Mod
     from torchvision.models import get_model
 
     options: dict[str, object] = {"num_classes": architecture.num_classes}
-    if architecture.width != 1.0:
+    if architecture.width != 1.0 and architecture.name in SCALABLE_MODELS:
         options["width_mult"] = architecture.width
     if architecture.name in ("googlenet", "inception_v3"):
         options |= {"aux_logits": False, "init_weights": True}

@@ -38,7 +38,9 @@ class Layout:
     tasks_per_node: int
 
 
-def choose(footprint: Footprint, recipe: TrainConfig, n_samples: int, cluster: ClusterConfig) -> dict[str, Any]:
+def choose(
+    footprint: Footprint, recipe: TrainConfig, n_samples: int, cluster: ClusterConfig, besides: int = 0
+) -> dict[str, Any]:
     """The request of one training job, as the fields of `plan.json` that depend on the machine.
 
     Takes the fewest nodes that hold the ranks, and the largest micro-batch that fits the memory.
@@ -48,6 +50,7 @@ def choose(footprint: Footprint, recipe: TrainConfig, n_samples: int, cluster: C
         recipe: batch size, optimizer, epochs and ranks.
         n_samples: training images in an epoch.
         cluster: what a job may ask for.
+        besides: forward passes that are no steps of training.
 
     Raises:
         SlimlineError: no layout holds the ranks, or one image does not fit the memory.
@@ -57,7 +60,7 @@ def choose(footprint: Footprint, recipe: TrainConfig, n_samples: int, cluster: C
     parallelism = _parallelism(footprint, recipe, layout, cluster, rejected)
     micro_batch = _micro_batch(footprint, recipe, layout, parallelism, cluster, rejected)
     per_rank = math.ceil(recipe.batch_size / parallelism.image_ranks(recipe.ranks))
-    hours = _hours(footprint, recipe, n_samples, cluster)
+    hours = _hours(footprint, recipe, n_samples, cluster, besides)
     gpus_per_node = min(layout.tasks_per_node, cluster.gpus_per_node)
     return {
         "parallelism": parallelism.kind,
@@ -158,12 +161,12 @@ def _memory_mb(footprint: Footprint, recipe: TrainConfig, micro_batch: int, part
     return math.ceil(needed_mb / 100) * 100
 
 
-def _hours(footprint: Footprint, recipe: TrainConfig, n_samples: int, cluster: ClusterConfig) -> float:
+def _hours(footprint: Footprint, recipe: TrainConfig, n_samples: int, cluster: ClusterConfig, besides: int) -> float:
     """An upper bound of the training time: forward and backward cost three forward passes of 2 FLOPs per MAC.
 
     Teachers go forward only, once for each image where their answers are kept.
     """
-    flops = 3 * 2 * footprint.macs * n_samples * recipe.epochs
+    flops = 2 * footprint.macs * (3 * n_samples * recipe.epochs + besides)
     if footprint.teachers is not None:
         passes = 1 if footprint.teachers.cache_bytes else recipe.epochs
         flops += 2 * footprint.teachers.macs * n_samples * passes

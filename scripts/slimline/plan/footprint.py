@@ -11,6 +11,7 @@ from slimline.models.architecture import Architecture
 from slimline.models.artifact import build
 from slimline.models.attention import attention_heads
 from slimline.models.count import count_macs, count_parameters
+from slimline.models.sparsity import prunable_weights
 
 ALIVE_OUTPUTS = 3
 TRACE_IMAGES = 2  # batch normalisation wants more than one
@@ -44,6 +45,7 @@ class Footprint:
         activation_bytes_per_image: what autograd keeps between forward and backward for one image.
         heads: most ranks that can share its attention evenly; 0 for a model without attention.
         teachers: what the models that teach it need beside it, on every rank.
+        layers: convolutions, linear layers and attentions.
     """
 
     parameters: int
@@ -52,6 +54,7 @@ class Footprint:
     activation_bytes_per_image: int
     heads: int = 0
     teachers: Teachers | None = None
+    layers: int = 0
 
 
 def footprint(architecture: Architecture) -> Footprint:
@@ -77,6 +80,7 @@ def footprint(architecture: Architecture) -> Footprint:
         weight_bytes=sum(_bytes(tensor) for tensor in nn.Module.state_dict(model).values()),
         activation_bytes_per_image=sum(saved.values()) // TRACE_IMAGES,
         heads=attention_heads(model),
+        layers=len(prunable_weights(model)),
     )
 
 

@@ -11,7 +11,7 @@ from slimline.config.cluster import ClusterConfig
 from slimline.config.model import ModelConfig
 from slimline.config.students import can_be_remembered
 from slimline.config.train import TrainConfig
-from slimline.config.variants import DistilConfig
+from slimline.config.variants import DistilConfig, PruneConfig
 from slimline.data.prepared import PreparedDataset, Stats
 from slimline.files import write_json
 from slimline.models.architecture import Architecture
@@ -22,6 +22,8 @@ from slimline.plan.allocation import choose
 from slimline.plan.footprint import Teachers, footprint, teachers_footprint
 
 FORMAT = 1
+# Of a scan for sensitivity, see `slimline.compression.sensitivity`: images in a trial, and trials of a layer at most.
+SCAN_IMAGES, SCAN_TRIALS = 512, 3
 
 
 class TeacherPlan(BaseModel):
@@ -49,6 +51,7 @@ def plan_variant(
     cluster: ClusterConfig,
     prepared: Path,
     output: Path,
+    prune: PruneConfig | None = None,
 ) -> None:
     """Plans one seed of a variant that takes gradient steps.
 
@@ -61,6 +64,7 @@ def plan_variant(
         cluster: what a job may ask for.
         prepared: folder of the prepared data, for image size and number of samples.
         output: `plan.json` of the variant.
+        prune: settings of the pruning, where that is the step.
 
     Raises:
         SlimlineError: no layout holds the job, or student and teacher have no feature maps to compare.
@@ -70,13 +74,14 @@ def plan_variant(
     size = footprint(architecture)
     if teacher is not None:
         size = replace(size, teachers=_teachers(variant, architecture, teacher, recipe, data.stats))
+    besides = images_besides(prune, size.layers) if prune is not None else 0
     write_json(
         output,
         {
             "format": FORMAT,
             "variant": variant,
             "step": step,
-            **choose(size, recipe, data.stats.n_train, cluster),
+            **choose(size, recipe, data.stats.n_train, cluster, besides),
             "parameters": size.parameters,
             "macs": size.macs,
             "teachers": asdict(size.teachers) if size.teachers else None,
@@ -99,3 +104,14 @@ def _teachers(variant: str, student: Architecture, teacher: TeacherPlan, recipe:
     once = can_be_remembered(teacher.distil, recipe.augmentation, stats.n_train, stats.num_classes)
     cache_bytes = stats.n_train * stats.num_classes * 4 if once else 0
     return teachers_footprint(architecture, teacher.number, cache_bytes)
+
+
+def images_besides(prune: PruneConfig, layers: int) -> int:
+    """Forward passes of a pruning that are no steps of training, at the most.
+
+    Args:
+        prune: its settings.
+        layers: layers with channels to remove.
+    """
+    scan = SCAN_IMAGES * (1 + SCAN_TRIALS * layers) if prune.allocation == "sensitivity" else 0
+    return prune.iterations * (prune.recalibration_samples + scan)

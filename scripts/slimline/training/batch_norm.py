@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -80,3 +81,34 @@ def has_own_statistics(model: nn.Module) -> bool:
         and not isinstance(module, nn.SyncBatchNorm | SyncBatchNorm2d)
         for module in model.modules()
     )
+
+
+@torch.no_grad()
+def recalibrate(model: nn.Module, batches: Iterable[Tensor]) -> bool:
+    """Takes the running statistics of batch normalisation anew, as means over batches (Wu and Johnson, 2021).
+
+    After channels are removed the old ones belong to another network. Nothing else of the model changes.
+
+    Args:
+        model: changed in place.
+        batches: images [n, c, h, w], all n alike or nearly so.
+
+    Returns:
+        Whether there was anything to take anew.
+    """
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    norms = [norm for norm in norms if norm.track_running_stats]
+    if not norms:
+        return False
+    model.eval()
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean of all batches alike
+        norm.train()
+    for images in batches:
+        model(images)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()
+    return True

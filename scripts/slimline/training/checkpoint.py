@@ -48,6 +48,8 @@ class Progress:
         records: history so far.
         stages: the allocations that the run has had so far, each with the epoch and step where it began.
         scaler: state of the loss scaler of fp16; empty without one.
+        architecture: of a model that changes from round to round, what rebuilds it now; else empty.
+        rounds: one note per round that has begun, where the job has rounds.
     """
 
     epoch: int = 0
@@ -58,6 +60,8 @@ class Progress:
     records: list[dict[str, Any]] = field(default_factory=list)
     stages: list[dict[str, Any]] = field(default_factory=list)
     scaler: dict[str, Any] = field(default_factory=dict)
+    architecture: dict[str, Any] = field(default_factory=dict)
+    rounds: list[dict[str, Any]] = field(default_factory=list)
 
     def go_on_with(self, allocation: Allocation) -> None:
         """Notes that from here on the run has `allocation`: another stage, unless it is that of the last one."""

@@ -6,16 +6,44 @@ import json
 import logging
 import math
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from slimline.files import write_json, write_text
 from slimline.training.spec import HEARTBEAT_FILE, HISTORY_FILE, TENSORBOARD_FOLDER
 from slimline.training.tracking import Board
 
+T = TypeVar("T")
+
 log = logging.getLogger("slimline")
 
 HEARTBEAT_INTERVAL_S = 1.0
+
+
+class Pulse:
+    """Shows in `heartbeat.json` that a job works on something that is no step of training; the main rank writes.
+
+    Args:
+        folder: the job's folder.
+        writes: whether this rank is the one that writes.
+    """
+
+    def __init__(self, folder: Path, writes: bool) -> None:
+        self.path, self.writes = folder / HEARTBEAT_FILE, writes
+        self._last_s = 0.0
+
+    def beat(self, phase: str) -> None:
+        """Writes the heartbeat, at most once in a while."""
+        if self.writes and time.monotonic() - self._last_s >= HEARTBEAT_INTERVAL_S:
+            self._last_s = time.monotonic()
+            write_json(self.path, {"phase": phase, "updated_unix_s": time.time()})
+
+    def through(self, phase: str, items: Iterable[T]) -> Iterator[T]:
+        """The items, with a beat at each."""
+        for item in items:
+            self.beat(phase)
+            yield item
 
 
 class History:

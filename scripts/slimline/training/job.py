@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,10 +22,12 @@ from slimline.models.architecture import Architecture
 from slimline.models.artifact import build, save_artifact
 from slimline.models.pretrained import start_from
 from slimline.models.registry import architecture_for
+from slimline.training.checkpoint import Progress
 from slimline.training.distributed import World, joined
 from slimline.training.finite import NotFiniteError
 from slimline.training.loop import Trainer
 from slimline.training.losses import LossSum, cross_entropy
+from slimline.training.rounds import Change, newest_checkpoint, next_round, progress_at, round_epochs, whole_copy
 from slimline.training.spec import (
     HISTORY_FILE,
     LAST_WEIGHTS_FILE,
@@ -35,7 +38,7 @@ from slimline.training.spec import (
 )
 from slimline.training.state import unsharded
 from slimline.training.steplog import peak_memory_mb
-from slimline.training.stop import StopRequest
+from slimline.training.stop import StopRequest, stop_at_once
 from slimline.training.tracking import check_wandb, write_wandb_run
 
 log = logging.getLogger("slimline")
@@ -51,13 +54,23 @@ def run(spec: TrainingSpec, folder: Path) -> None:
     run_training(spec, folder, _dense)
 
 
-def run_training(spec: TrainingSpec, folder: Path, prepare: Preparation, finish: Finish | None = None) -> None:
+def run_training(
+    spec: TrainingSpec,
+    folder: Path,
+    prepare: Preparation,
+    *,
+    change: Change | None = None,
+    rounds: int = 1,
+    finish: Finish | None = None,
+) -> None:
     """Trains what `prepare` gives and writes the job's result folder; every kind of training ends here.
 
     Args:
         spec: the job.
         folder: the job's folder.
-        prepare: gives the model.
+        prepare: gives the model as it is before the first round.
+        change: what is done to the model before each round, if anything.
+        rounds: how many there are; they share the epochs of the recipe.
         finish: takes away from the trained model what does not ship.
 
     Raises:
@@ -73,7 +86,8 @@ def run_training(spec: TrainingSpec, folder: Path, prepare: Preparation, finish:
         torch.backends.cudnn.benchmark = not spec.recipe.deterministic
         stop = StopRequest()
         started_s = time.monotonic()
-        trainer, architecture = _trained_at_the_second_try(spec, folder, prepare, world, stop)
+        course = partial(_trained, spec, folder, prepare, change, rounds, world, stop)
+        trainer, architecture = _at_the_second_try(course, folder, world)
         # What `finish` takes away would be in the last weights still, so that they would fit no architecture.
         last = _last_weights(trainer, architecture) if finish is None else {}
         shipped = trainer.shipped()
@@ -89,16 +103,16 @@ def run_training(spec: TrainingSpec, folder: Path, prepare: Preparation, finish:
         world.barrier()
 
 
-def _trained_at_the_second_try(
-    spec: TrainingSpec, folder: Path, prepare: Preparation, world: World, stop: StopRequest
+def _at_the_second_try(
+    train: Callable[[NotFiniteError | None], tuple[Trainer, Architecture]], folder: Path, world: World
 ) -> tuple[Trainer, Architecture]:
-    """What `_trained` gives; where a number is not finite, it goes back to the last checkpoint, once.
+    """What `train` gives; where a number is not finite, it goes back to the last checkpoint, once.
 
     Raises:
         SlimlineError: it was so twice.
     """
     try:
-        return _trained(spec, folder, prepare, world, stop)
+        return train(None)
     except NotFiniteError as error:
         # A memory error or an unlucky algorithm may be behind it: back to what is known to be good.
         fault = error.with_traceback(None)  # which would keep the first model in memory beside the second
@@ -107,7 +121,7 @@ def _trained_at_the_second_try(
     if world.device.type == "cuda":
         torch.cuda.empty_cache()
     try:
-        return _trained(spec, folder, prepare, world, stop, rolled_back_from=fault)
+        return train(fault)
     except NotFiniteError as again:
         raise _diverged(again, folder, world) from None
 
@@ -116,21 +130,42 @@ def _trained(
     spec: TrainingSpec,
     folder: Path,
     prepare: Preparation,
+    change: Change | None,
+    rounds: int,
     world: World,
     stop: StopRequest,
     rolled_back_from: NotFiniteError | None = None,
 ) -> tuple[Trainer, Architecture]:
-    """A trainer that has come to its end, from the newest checkpoint or the start."""
+    """A trainer that has come to the end of the last round, from the newest checkpoint or the start."""
     torch.manual_seed(spec.seed)
     model, architecture, loss_sum = prepare(spec, world)
-    trainer = Trainer(model, spec, loss_sum, world, folder, stop, careful=rolled_back_from is not None)
-    if rolled_back_from is not None:
-        place = {"epoch": trainer.progress.epoch, "step": trainer.progress.step}
-        reason = {"reason": str(rolled_back_from), "sample_ids": rolled_back_from.sample_ids}
-        trainer.history.add({"kind": "rollback", **place, **reason})
-    stop.install()  # until here a signal ends the process at once: there was nothing to save
-    trainer.fit()
-    return trainer, architecture
+    at = progress_at(newest_checkpoint(folder, world)) if change is not None else Progress()
+    if at.rounds:
+        architecture = Architecture.from_json(at.architecture)
+        model = build(architecture)  # its weights are in the checkpoint
+    number = max(1, len(at.rounds))
+    spans = round_epochs(spec.recipe.epochs, rounds)
+    while True:
+        begin = None
+        if change is not None and len(at.rounds) < number:
+            architecture, note = change(spec, world, folder, model, architecture, at.rounds)
+            begin = next_round(at, spans[number - 1], architecture, note)
+        trainer = Trainer(
+            model, spec, loss_sum, world, folder, stop, careful=rolled_back_from is not None,
+            epochs=spans[number - 1], begin=begin, keep_zeros=architecture.sparsity > 0,
+        )  # fmt: skip
+        if rolled_back_from is not None:
+            place = {"epoch": trainer.progress.epoch, "step": trainer.progress.step}
+            reason = {"reason": str(rolled_back_from), "sample_ids": rolled_back_from.sample_ids}
+            trainer.history.add({"kind": "rollback", **place, **reason})
+            rolled_back_from = None
+        stop.install()  # until here a signal ends the process at once: there was nothing to save
+        trainer.fit()
+        if number == rounds:
+            return trainer, architecture
+        trainer.end_round()
+        stop_at_once()
+        model, at, number = whole_copy(trainer.shipped(), architecture, world), trainer.progress, number + 1
 
 
 def _diverged(error: NotFiniteError, folder: Path, world: World) -> SlimlineError:
@@ -180,13 +215,15 @@ def _write_result(
         copy_file(folder / HISTORY_FILE, result / HISTORY_FILE)
         epochs = [record for record in trainer.history.records if record["kind"] == "epoch"]
         train_s = sum(record["seconds"] for record in epochs)
+        images = len(epochs) * len(trainer.train_rows)
         write_json(
             result / SUMMARY_FILE,
             {
                 "seconds": seconds,
-                "images_per_s": epochs[-1]["samples"] / train_s,
+                "images_per_s": images / train_s if epochs else None,
                 "peak_memory_mb": peak_memory_mb(trainer.world.device),
                 "stages": trainer.progress.stages,
+                "rounds": trainer.progress.rounds,
                 "slimline_version": __version__,
                 "torch_version": torch.__version__,
             },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from slimline.data.batches import Rows, samples_digest, share, step_seeds, steps_per_epoch
 from slimline.data.prepared import PreparedDataset
-from slimline.training.checkpoint import Progress, load_checkpoint, newest_valid_checkpoint
+from slimline.models.sparsity import prunable_weights
+from slimline.training.checkpoint import Progress, load_checkpoint
 from slimline.training.distributed import World
 from slimline.training.ema import WeightAverage
 from slimline.training.evaluate import evaluate
@@ -25,14 +26,17 @@ from slimline.training.optimisation import build_optimizers, clip_gradients, fre
 from slimline.training.parallel import compiles, gradient_sync, parallelise, share_weights
 from slimline.training.parts import Course
 from slimline.training.precision import Precision
+from slimline.training.rounds import newest_checkpoint
 from slimline.training.saver import Saver
 from slimline.training.schedule import learning_rate_at
 from slimline.training.selection import check_selection, is_best, is_over
 from slimline.training.settings import RunSettings
 from slimline.training.spec import CHECKPOINTS_FOLDER, PROFILE_FILE, TrainingSpec, checkpoint_name
+from slimline.training.state import Copies
 from slimline.training.steplog import Speed, StepProfiler
 from slimline.training.stop import StoppedError, StopRequest
 from slimline.training.tally import Tally
+from slimline.training.zeros import KeptZeros
 
 
 class Trainer:
@@ -46,6 +50,9 @@ class Trainer:
         folder: the job's folder: checkpoints, history and heartbeat lie there.
         stop: the request to stop, asked at every step boundary.
         careful: looks at the gradients of every step, not only of those that are logged or saved after.
+        epochs: those of this round; by default the model is trained in one, from the first to the last.
+        begin: where the round begins, if it does; else the newest checkpoint says where the run is.
+        keep_zeros: whether weights that are zero stay so.
     """
 
     def __init__(
@@ -57,8 +64,12 @@ class Trainer:
         folder: Path,
         stop: StopRequest,
         careful: bool = False,
+        epochs: range | None = None,
+        begin: Progress | None = None,
+        keep_zeros: bool = False,
     ) -> None:
         self.spec, self.recipe, self.world, self.stop, self.loss_sum = spec, spec.recipe, world, stop, loss_sum
+        self.epochs = range(self.recipe.epochs) if epochs is None else epochs
         self.careful = careful or self.recipe.gradient_clipping is not None
         self.data = PreparedDataset.open(spec.prepared)
         self.train_rows, self.validation_rows = self.data.rows("train"), self.data.rows("validation")
@@ -72,6 +83,7 @@ class Trainer:
         )
         decay = self.recipe.ema_decay
         self.average = WeightAverage(self.model, decay) if decay else None  # copied while the weights are whole
+        matrices = list(prunable_weights(self.model))
         self.parallel = parallelise(self.model, world, self.recipe.sync_batch_norm)
         self.optimizers = build_optimizers(self.model, self.recipe)
         if self.average is not None:
@@ -82,7 +94,7 @@ class Trainer:
         self.course = Course(
             self.train_rows,
             spec.seed,
-            self.recipe.epochs,
+            self.epochs.stop,
             self.recipe.batch_size,
             self.feed.mixes,
             spec.allocation.accumulation,
@@ -93,15 +105,18 @@ class Trainer:
         settings = RunSettings.read(folder)
         self.checkpoint_interval_s = settings.checkpoint_interval_s
         self.saver = Saver(self.checkpoints, self.model, world, in_background=settings.checkpoint == "async")
-        self._restore(folder, settings.earlier)
+        masks = self._restore(folder, begin)
+        self.zeros = KeptZeros(self.model, matrices, masks) if keep_zeros else None
         if compiles(self.recipe.compile, world.device):
             self.parallel.compile()  # in place: names of weights stay
         self.watch = FiniteWatch(world.device)
         self.profiler = StepProfiler(folder / PROFILE_FILE, self.recipe.profile_steps if world.is_main else 0)
         self.last_save_s = time.monotonic()
+        if begin is not None:
+            self._begin_round()
 
     def fit(self) -> None:
-        """Runs the remaining epochs.
+        """Runs the remaining epochs of the round.
 
         Raises:
             StoppedError: a stop was requested; a checkpoint holds the position.
@@ -109,11 +124,18 @@ class Trainer:
         """
         batches = self.feed.training(self.course.parts(self.progress.epoch, self.progress.step))
         with self.saver, self.profiler, contextlib.closing(batches):
-            for epoch in range(self.progress.epoch, self.recipe.epochs):
-                if is_over(self.history.records, self.recipe):
+            for epoch in range(self.progress.epoch, self.epochs.stop):
+                if is_over(self.history.records, self.recipe, self.epochs.start):
                     break
                 self._train_epoch(epoch, batches)
                 self._finish_epoch(epoch)
+
+    def end_round(self) -> None:
+        """Saves the end of a round that another one follows: what comes between them takes its time."""
+        self.progress.epoch, self.progress.step = self.epochs.stop, 0
+        with self.saver:
+            self._save()
+        self.history.close()
 
     def shipped(self) -> nn.Module:
         """The model to ship, of the last or the best epoch; the moving average where there is one."""
@@ -165,8 +187,10 @@ class Trainer:
         if self.careful:
             self._look_at_gradients(step)
         self.precision.step(self.optimizers)
+        if self.zeros is not None:
+            self.zeros.restore()
         if self.average is not None:
-            self.average.update(global_step)
+            self.average.update(global_step - self.epochs.start * self.steps_per_epoch)
         self.speed.samples += n_images // self.world.size
 
     def _between_steps(self, epoch: int, step: int) -> None:
@@ -232,8 +256,19 @@ class Trainer:
                 "validation_seconds": time.perf_counter() - started_s,
             }
         )
-        if self.recipe.keep == "best" and is_best(self.history.records, self.recipe):
+        if self.recipe.keep == "best" and is_best(self.history.records, self.recipe, self.epochs.start):
             self.best = {name: tensor.clone() for name, tensor in self.judged().state_dict().items()}
+
+    def _begin_round(self) -> None:
+        """Notes how the model does before its first step, and saves it."""
+        validation = evaluate(
+            self.judged(), self.feed, self.validation_rows, self.precision, self.world, lambda: self._beat("validate")
+        )
+        at, last = self.progress, self.progress.rounds[-1]
+        place = {"epoch": at.epoch, "step": at.epoch * self.steps_per_epoch}
+        self.history.add({"kind": "round", "round": len(at.rounds), **place, **last["after"], **validation})
+        with self.saver:
+            self._save()
 
     def _evaluate(self, rows: Rows) -> dict[str, float | None]:
         """Loss and accuracy on a split, of what would ship now."""
@@ -246,8 +281,9 @@ class Trainer:
         return evaluate(self.judged(), self.feed, rows, self.precision, self.world, between)
 
     def _learning_rate(self, global_step: int) -> float:
-        """That of a step, counted from 0, before the multipliers of parameter groups."""
-        return learning_rate_at(global_step, self.recipe.epochs * self.steps_per_epoch, self.recipe)
+        """That of a step of the run, counted from 0, before the multipliers of parameter groups."""
+        first, n_steps = (epochs * self.steps_per_epoch for epochs in (self.epochs.start, len(self.epochs)))
+        return learning_rate_at(global_step - first, n_steps, self.recipe)
 
     def judged(self) -> nn.Module:
         """What validation looks at: the model of the last step, or its moving average where there is one."""
@@ -261,18 +297,17 @@ class Trainer:
         at = replace(self.progress, sums={}, rank_sums=self.tally.of_ranks(), digest=self.tally.digest())
         at = replace(at, records=self.history.records, scaler=self.precision.state())
         average = self.average.module.state_dict() if self.average is not None else {}
-        copies = {"average": average, "best": self.best}
+        copies = {"average": average, "best": self.best, "masks": self.zeros.masks if self.zeros else {}}
         self.saver.save(checkpoint_name(at.epoch, at.step), self.model, self.optimizers, at, copies)
         self.last_save_s = time.monotonic()
 
-    def _restore(self, folder: Path, earlier: Sequence[str]) -> None:
-        """Goes on from the newest checkpoint where there is one, its own or that of an earlier job."""
-        # The main rank chooses: on a shared file system others may not see the newest one yet.
-        places = (self.checkpoints, *(Path(job) / CHECKPOINTS_FOLDER for job in earlier))
-        newest = self.world.from_main(str(newest_valid_checkpoint(*places) or "") if self.world.is_main else None)
-        self.progress = Progress()
+    def _restore(self, folder: Path, begin: Progress | None) -> Mapping[str, Tensor] | None:
+        """Goes on from the newest checkpoint where there is one and no round begins; gives the masks that it holds."""
+        newest = newest_checkpoint(folder, self.world) if begin is None else None
+        self.progress = begin or Progress()
+        copies: Copies = {}
         if newest:
-            self.progress, copies = load_checkpoint(Path(newest), self.model, self.optimizers)
+            self.progress, copies = load_checkpoint(newest, self.model, self.optimizers)
             self.precision.restore(self.progress.scaler)
             if self.average is not None:
                 self.average.module.load_state_dict(copies["average"])
@@ -283,6 +318,7 @@ class Trainer:
             place = {"epoch": self.progress.epoch, "step": self.progress.step}
             self.history.add({"kind": "resume", **place, "ranks_before": self.progress.stages[-1]["ranks"]})
         self.progress.go_on_with(self.spec.allocation)
+        return copies.get("masks")
 
     def _save_or_stop(self, due: bool, stop: bool, announced: bool) -> None:
         """Saves if it is time to; saves and leaves if any rank was asked to."""
@@ -303,7 +339,7 @@ class Trainer:
         if not self.history.beat_is_due:
             return
         at = self.progress
-        epochs_to_go = self.recipe.epochs - at.epoch - at.step / self.steps_per_epoch
+        epochs_to_go = max(0.0, self.recipe.epochs - at.epoch - at.step / self.steps_per_epoch)
         pace = self.tally.pace(epochs_to_go * len(self.train_rows))
         place = {"epoch": at.epoch + 1, "epochs": self.recipe.epochs, "step": at.step, "steps": self.steps_per_epoch}
         self.history.beat(phase=phase, **place, **pace)

@@ -26,26 +26,29 @@ def check_selection(recipe: TrainConfig, n_validation: int) -> None:
         )
 
 
-def is_best(records: Sequence[dict[str, Any]], recipe: TrainConfig) -> bool:
-    """Whether the last epoch is better than all before it; of epochs without a score, the first is."""
-    scores = _scores(records, recipe)
+def is_best(records: Sequence[dict[str, Any]], recipe: TrainConfig, first: int = 0) -> bool:
+    """Whether the last epoch is better than all before it, from epoch `first` on; without scores, the first is."""
+    scores = _scores(records, recipe, first)
     return len(scores) == 1 or scores[-1] > max(scores[:-1])
 
 
-def is_over(records: Sequence[dict[str, Any]], recipe: TrainConfig) -> bool:
-    """Whether `patience` epochs have passed since one that was better than the best before it by `min_delta`."""
+def is_over(records: Sequence[dict[str, Any]], recipe: TrainConfig, first: int = 0) -> bool:
+    """Whether `patience` epochs have passed since one that was better than the best before it by `min_delta`.
+
+    Epochs count from `first` on: those before belong to another round.
+    """
     if recipe.early_stopping is None:
         return False
     best, waited = -math.inf, 0
-    for score in _scores(records, recipe):
+    for score in _scores(records, recipe, first):
         improved = score - best > recipe.early_stopping.min_delta
         best, waited = (score, 0) if improved else (best, waited + 1)
     return waited >= recipe.early_stopping.patience
 
 
-def _scores(records: Sequence[dict[str, Any]], recipe: TrainConfig) -> list[float]:
+def _scores(records: Sequence[dict[str, Any]], recipe: TrainConfig, first: int) -> list[float]:
     """One number per epoch, the greater the better; the least there is where the figure was not finite."""
     key = recipe.monitor.replace("-", "_")
     sign = -1.0 if recipe.monitor == "validation-loss" else 1.0
-    figures = [record[key] for record in records if record["kind"] == "epoch"]
+    figures = [record[key] for record in records if record["kind"] == "epoch" and record["epoch"] >= first]
     return [-math.inf if figure is None else sign * figure for figure in figures]

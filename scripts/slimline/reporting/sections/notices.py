@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from slimline.evaluation.artifact_status import is_slower
-from slimline.reporting.format import count, first_few, fixed, percent, plural, ratio, sentence_list
+from slimline.reporting.format import count, first_few, fixed, percent, plural, ratio, sentence_list, size
 from slimline.reporting.inputs import Evidence
 from slimline.reporting.sections.cost import memory_share, states_of, time_share, unfinished
 from slimline.reporting.view import Notice, Notices, Paragraph, Section
@@ -15,6 +15,7 @@ from slimline.reporting.view import Notice, Notices, Paragraph, Section
 FEW_SEEDS = 3
 LARGEST_DRIFT = 0.10
 NEARLY_FULL = 0.9
+LEAST_SPARSITY = 0.25  # rounding to 8 bits alone makes some weights zero
 LEAST_AGREEMENT = 0.99
 NAMED = 5
 GRAVITY = {"error": 0, "warning": 1, "info": 2}
@@ -62,6 +63,18 @@ def _not_smaller(evidence: Evidence) -> Iterator[Notice]:
         if record.size_ratio >= 1.0:
             larger = f"The file has {ratio(record.size_ratio)} the size of dense's"
             yield Notice("warning", record.variant, f"{larger}: compressed, but not smaller.")
+
+
+def _sparse(evidence: Evidence) -> Iterator[Notice]:
+    for record in evidence.compressed:
+        if record.sparsity >= LEAST_SPARSITY:
+            sizes = f"{size(record.size_bytes)}, {size(record.size_gzip_bytes)} after gzip"
+            yield Notice(
+                "info",
+                record.variant,
+                f"{percent(record.sparsity, 0)} of its weights are zero: smaller only when compressed ({sizes}), and "
+                "not faster, since zeros are computed like all others.",
+            )
 
 
 def _ties(evidence: Evidence) -> Iterator[Notice]:
@@ -247,6 +260,7 @@ RULES: tuple[Rule, ...] = (
     _slower_than_parent,
     _not_faster,
     _not_smaller,
+    _sparse,
     _ties,
     _worst_class,
     _seeds,

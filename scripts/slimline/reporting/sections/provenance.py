@@ -101,9 +101,9 @@ def _recipe(record: VariantRecord, declared: Mapping[str, Any], evidence: Eviden
     if step == "train":
         return f"{_model_words(model)} trained on {evidence.stats.dataset}"
     if step == "prune":
-        return (
-            f"{percent(options.get('ratio', 0.0), 0)} of channels pruned, {options.get('epochs', '?')} epochs of tuning"
-        )
+        single = options.get("granularity") == "weights"
+        what = "weights zero (not faster)" if single else "channels pruned"
+        return f"{percent(options.get('ratio', 0.0), 0)} of {what}, {options.get('epochs', '?')} epochs of tuning"
     if step == "distil":
         if options.get("width") is not None:
             return f"distilled into {options['width']:g} of its width"

@@ -1,0 +1,109 @@
+"""Structured pruning: which channels go, and how many of each layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch_pruning
+from torch import Tensor, nn
+
+from slimline.compression.allocation import MacModel, Price, Scan, by_damage, by_importance, cheapest, uniform
+from slimline.compression.channels import ChannelGroup, Importance, find_groups, remove
+from slimline.config.variants import PruneConfig
+from slimline.models.architecture import Architecture
+from slimline.models.count import count_macs, count_parameters
+from slimline.models.dependency import example_images
+
+# Measures, for a network and its groups, how far the loss rises without shares of each.
+Measure = Callable[[nn.Module, list[ChannelGroup]], Scan]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Where one round of pruning has to get.
+
+    Args:
+        ratio: share of the channels (or weights) at first that are gone afterwards.
+        at_first: channels of each group before the first round; None: as they are now.
+        seed: decides which channels go where `importance` is `random`.
+    """
+
+    ratio: float
+    at_first: dict[str, int] | None = None
+    seed: int = 0
+
+
+def prune(
+    model: nn.Module,
+    architecture: Architecture,
+    config: PruneConfig,
+    goal: Goal | None = None,
+    measure: Measure | None = None,
+) -> tuple[Architecture, dict[str, Any]]:
+    """Removes channels of every layer but the last, in place.
+
+    The groups of channels that must go together come from the dependency graph (DepGraph, Fang et al., CVPR
+    2023); their importance is the norm of their weights.
+
+    How many each group loses: `uniform`, the same share of all. `global`: least importance for the MACs that are
+    saved. `sensitivity`: least rise of the loss for the MACs that are saved, by a scan that takes shares of one group
+    away at a time (Li et al., ICLR 2017). The last two stop where the MACs are those of `uniform`.
+
+    Args:
+        model: the parent, with its weights.
+        architecture: its architecture.
+        config: how much to remove, and by what order.
+        goal: of this round; that of the config where it is None.
+        measure: for the allocation `sensitivity`.
+
+    Returns:
+        The architecture after pruning, which rebuilds the same shapes, and what was decided, for the record.
+
+    Raises:
+        NotSupportedError: the library cannot prune this network, or there was nothing to remove.
+    """
+    goal = goal or Goal(config.ratio)
+    groups = find_groups(model, architecture, _importance(config, goal.seed))
+    at_first = goal.at_first or {group.name: group.channels for group in groups}
+    scan: Scan = {}
+    if config.allocation == "uniform":
+        kept = uniform(groups, at_first, goal.ratio, config.round_to)
+    else:
+        price: Price = by_importance
+        if config.allocation == "sensitivity":
+            assert measure is not None
+            scan = measure(model, groups)
+            price = by_damage(scan)
+        macs = MacModel(model, example_images(architecture), groups)
+        kept = cheapest(groups, at_first, goal.ratio, config.round_to, macs, price)
+    before = sizes(model, architecture)
+    architecture = remove(model, architecture, groups, kept)
+    return architecture, {
+        "ratio": goal.ratio,
+        "before": before,
+        "after": sizes(model, architecture),
+        "layers": {name: {"channels": at_first[name], "kept": n} for name, n in kept.items()},
+        "sensitivity": {name: {str(share): rise for share, rise in rises.items()} for name, rises in scan.items()},
+    }
+
+
+def _importance(config: PruneConfig, seed: int) -> Importance:
+    if config.importance == "random":
+        generator = torch.Generator().manual_seed(seed)
+
+        def random(group: Any) -> Tensor:
+            return torch.rand(len(group[0].idxs), generator=generator)
+
+        return random
+    importance: Importance = torch_pruning.importance.GroupMagnitudeImportance(
+        p=2 if config.importance == "magnitude-l2" else 1
+    )
+    return importance
+
+
+def sizes(model: nn.Module, architecture: Architecture) -> dict[str, int]:
+    """Parameters and MACs."""
+    return {"parameters": count_parameters(model), "macs": count_macs(model, architecture.image_shape)}
