@@ -14,7 +14,6 @@ from slimline.compression.simulation import (
     INT8,
     FrozenBatchNorm2d,
     SimulatedConv2d,
-    last_layer,
     rounded_values,
     rounded_weights,
     simulate,
@@ -27,6 +26,7 @@ from slimline.files import read_json
 from slimline.models.architecture import Architecture
 from slimline.models.artifact import build, load_artifact, save_artifact
 from slimline.models.export import export
+from slimline.models.layers import last_layer
 from slimline.models.onnx_file import run_onnx
 from slimline.models.registry import architecture_for
 from slimline.training.spec import TrainingSpec

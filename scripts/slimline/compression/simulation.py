@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
+from slimline.models.layers import last_layer
+
 # Share of a batch's smallest and largest value in their moving averages.
 MOMENTUM = 0.01
 INT8, UINT8 = 127, 255  # largest values; int8 is used symmetrically
@@ -128,13 +130,6 @@ def rounded_values(layer: nn.Module, side: str, values: Tensor) -> Tensor:
     scale = ((high - low) / UINT8).clamp_min(1e-12)
     zero_point = (-low / scale).round().clamp(0, UINT8).to(torch.int32)
     return torch.fake_quantize_per_tensor_affine(values.float(), scale, zero_point, 0, UINT8)
-
-
-def last_layer(model: nn.Module) -> nn.Module:
-    """The layer that gives the logits."""
-    layers = [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
-    linears = [module for module in layers if isinstance(module, nn.Linear)]
-    return linears[-1] if linears else layers[-1]
 
 
 def _add_range(module: nn.Module, side: str) -> None:

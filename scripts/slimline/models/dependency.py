@@ -16,6 +16,7 @@ from slimline.config.model_names import channels_cannot_go
 from slimline.errors import NotSupportedError
 from slimline.failed import is_of_the_machine
 from slimline.models.architecture import Architecture
+from slimline.models.layers import last_layer
 
 # What Torch-Pruning raises where it does not understand a network.
 NOT_UNDERSTOOD = (
@@ -80,13 +81,6 @@ def channel_groups(graph: torch_pruning.DependencyGraph) -> list[GraphGroup]:
         )
         for group in found
     ]
-
-
-def last_layer(model: nn.Module) -> nn.Module:
-    """The layer that gives the logits."""
-    outputs = [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
-    linears = [module for module in outputs if isinstance(module, nn.Linear)]
-    return linears[-1] if linears else outputs[-1]  # without a linear layer it is a convolution, as in SqueezeNet
 
 
 def is_depthwise(layer: Any) -> bool:
