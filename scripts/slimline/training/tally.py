@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -69,8 +70,9 @@ class Tally:
         """For the heartbeat: loss and speed of this rank's share of the epoch, and how long the rest will take."""
         sums = self.progress.sums
         images_per_s = float(sums["samples"]) * self.world.size / sums["seconds"] if sums.get("seconds") else 0.0
+        loss = float(sums["loss"]) / float(sums["samples"]) if sums.get("samples") else None
         return {
-            "loss": float(sums["loss"]) / float(sums["samples"]) if sums.get("samples") else None,
+            "loss": loss if loss is not None and math.isfinite(loss) else None,  # a file of JSON takes no other
             "images_per_s": images_per_s,
             "eta_s": images_to_go / images_per_s if images_per_s else None,
         }
