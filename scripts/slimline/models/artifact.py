@@ -53,8 +53,11 @@ def load_artifact(folder: Path) -> tuple[nn.Sequential, Architecture]:
     with torch.random.fork_rng(devices=[]):
         model = build(architecture)
     path = folder / WEIGHTS_FILE
+    state = model.state_dict()  # it knows the version of each module's format, which MNASNet asks for
+    state.clear()
     try:
-        model.load_state_dict(load_file(path))
+        state.update(load_file(path))
+        model.load_state_dict(state)
     except (OSError, SafetensorError, RuntimeError) as error:
         raise SlimlineError(
             "The weights of an artifact cannot be read into its model.",
