@@ -20,7 +20,7 @@ def chain(tiny, variants=CHAIN, **changes):
 
 
 def test_each_shared_parent_is_made_once_per_seed(clone, tiny):
-    config = clone.write_config("chain", **chain(tiny, evaluation={"control": False}))
+    config = clone.write_config("chain", **chain(tiny))
     jobs = clone.jobs(*config)
     made = {name: jobs[name] for name in ("train", "distil", "prune", "finetune", "quantize")}
     assert made == {"train": 2, "distil": 2, "prune": 2, "finetune": 2, "quantize": 4}
@@ -30,7 +30,7 @@ def test_each_shared_parent_is_made_once_per_seed(clone, tiny):
 
 
 def test_controls_are_made_and_measured_with_the_variants(clone, tiny):
-    config = clone.write_config("chain", **chain(tiny))
+    config = clone.write_config("chain", **chain(tiny, evaluation={"control": True}))
     jobs = clone.jobs(*config)
     assert jobs["finetune"] == 2 * (1 + 3)  # tuned, and controls over 3, 4 and 5 epochs
     assert jobs["plan_variant"] == 4 + 1 + 2  # dense, student, pruned, tuned; controls
