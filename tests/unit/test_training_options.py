@@ -165,7 +165,7 @@ def test_an_early_end_is_the_same_after_a_resume(spec, tmp_path, monkeypatch):
 
 
 def records(*accuracies):
-    return [{"kind": "epoch", "validation_accuracy": accuracy} for accuracy in accuracies]
+    return [{"kind": "epoch", "epoch": n, "validation_accuracy": accuracy} for n, accuracy in enumerate(accuracies)]
 
 
 def test_patience_counts_epochs_since_the_last_improvement(spec):
@@ -179,7 +179,8 @@ def test_patience_counts_epochs_since_the_last_improvement(spec):
 
 def test_an_epoch_without_a_finite_score_is_worse_than_any(spec):
     recipe = with_recipe(spec, monitor="validation-loss", early_stopping={"patience": 2}).recipe
-    losses = [{"kind": "epoch", "validation_loss": loss} for loss in (None, 0.7, None, 0.9)]
+    figures = enumerate((None, 0.7, None, 0.9))
+    losses = [{"kind": "epoch", "epoch": epoch, "validation_loss": loss} for epoch, loss in figures]
     assert [is_best(losses[:n], recipe) for n in (1, 2, 3, 4)] == [True, True, False, False]
     assert [is_over(losses[:n], recipe) for n in (1, 2, 3, 4)] == [False, False, False, True]
 
@@ -196,6 +197,14 @@ def test_figures_that_are_not_finite_are_null_in_history_and_checkpoints(spec, t
     assert history(tmp_path / "a", "step")[0]["gradient_norm"] is None
     assert history(tmp_path / "a")[0]["validation_loss"] is None
     assert read_json(newest_valid_checkpoint(tmp_path / "a/checkpoints") / "progress.json")["records"]
+
+
+def test_a_round_is_judged_by_its_own_epochs(spec):
+    recipe = with_recipe(spec, early_stopping={"patience": 2}).recipe
+    course = records(0.9, 0.5, 0.4, 0.6)
+    assert is_over(course[:3], recipe)
+    assert not is_over(course[:3], recipe, first=1)
+    assert [is_best(course[:n], recipe, first=1) for n in (2, 3, 4)] == [True, False, True]
 
 
 def test_a_gradient_that_is_not_finite_is_named_with_its_step_though_nobody_looked_at_first(

@@ -19,7 +19,7 @@ from slimline.data.batches import random_sample, share
 from slimline.data.prepared import PreparedDataset
 from slimline.models.architecture import Architecture
 from slimline.models.artifact import load_artifact
-from slimline.models.sparsity import zero_smallest
+from slimline.models.sparsity import share_of_zeros, zero_smallest
 from slimline.training.batch_norm import recalibrate
 from slimline.training.distributed import World
 from slimline.training.evaluate import batch_size
@@ -76,6 +76,8 @@ def _prune_round(
             return scan_losses(network, groups, config.round_to, feed, spec.seed, world, pulse)
 
         architecture, note = prune(model, architecture, config, goal, measure)
+        if architecture.sparsity:  # the parent's; among what is left it may be another
+            architecture = replace(architecture, sparsity=share_of_zeros(model))
     if config.recalibration_samples:
         _recalibrate(model, feed, config.recalibration_samples, spec.seed, world, pulse)
     return architecture, note

@@ -36,4 +36,10 @@ def zero_smallest(model: nn.Module, ratio: float) -> float:
     gone[smallest] = True
     for weight, part in zip(weights, torch.split(gone, [weight.numel() for weight in weights]), strict=True):
         weight.masked_fill_(part.view(weight.shape), 0.0)
-    return sum(int((weight == 0).sum()) for weight in weights) / len(sizes)
+    return share_of_zeros(model)
+
+
+def share_of_zeros(model: nn.Module) -> float:
+    """Of all weights that pruning looks at, from 0 to 1."""
+    weights = prunable_weights(model).values()
+    return sum(int((weight == 0).sum()) for weight in weights) / sum(weight.numel() for weight in weights)
