@@ -229,27 +229,25 @@ def test_sparsity_survives_the_artifact(tmp_path):
     assert load_artifact(tmp_path)[1] == shape
 
 
-@pytest.mark.parametrize(("name", "share"), [("squeezenet1_1", 0.25), ("resnet18", 0.25)])
-def test_any_network_can_be_narrowed_and_keeps_the_variance_of_its_signals(name, share, tmp_path):
+@pytest.mark.parametrize("name", ["squeezenet1_1", "resnet18"])
+def test_any_network_can_be_narrowed_and_starts_with_the_variance_of_its_library(name, tmp_path):
     torch.manual_seed(0)
     shape = architecture(name, size=32, channels=3)
     narrow = replace(shape, width=0.5)
     whole, model = build(shape), build(narrow)
-    assert count_parameters(model) / count_parameters(whole) == pytest.approx(share, abs=0.02)
-    images = pixels(shape, n=32)
-    deviations = [float(network.train()(images).detach().std()) for network in (whole, model)]
-    assert deviations[1] / deviations[0] == pytest.approx(1.0, abs=0.3)
+    assert count_parameters(model) / count_parameters(whole) == pytest.approx(0.25, abs=0.02)
+    convs = {name: conv for name, conv in model.named_modules() if isinstance(conv, nn.Conv2d)}
+    assert next(iter(convs.values())).out_channels == 32
+    for conv_name, conv in convs.items():
+        inputs, outputs = conv.weight[0].numel(), conv.weight[:, 0].numel()
+        variance = 2 / (outputs if name == "resnet18" else inputs)
+        if conv_name == "1.classifier.1":  # of a fixed variance
+            variance = 0.01**2
+        # Eight channels are a small sample.
+        assert float(conv.weight.detach().std()) == pytest.approx(variance**0.5, rel=0.15), conv_name
     save_artifact(tmp_path, model, narrow)
+    images = pixels(shape)
     assert torch.equal(load_artifact(tmp_path)[0](images), model.eval()(images))
-
-
-def test_initial_weights_of_a_narrow_network_have_the_variance_of_the_librarys_own():
-    torch.manual_seed(0)
-    model = build(architecture("resnet18", size=32, channels=3, width=0.5))[-1]
-    for conv in (model.conv1, model.layer3[0].conv1, model.layer4[1].conv2):
-        fan_out = conv.out_channels * conv.kernel_size[0] ** 2
-        assert float(conv.weight.detach().std()) == pytest.approx((2 / fan_out) ** 0.5, rel=0.05)
-    assert model.conv1.out_channels == 32
 
 
 def test_a_width_that_leaves_everything_is_an_error():
