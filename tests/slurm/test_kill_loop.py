@@ -112,7 +112,7 @@ def assert_the_time_limit_is_followed_by_the_time_that_is_left(place):
     number = [attempt["state"] for attempt in attempts].index("TIMEOUT")
     told = re.search(r"over and ([\d.]+) min of training are left; it goes on with (\d+) min", place.log)
     left_min, time_min = float(told[1]), int(told[2])
-    assert 0 < left_min < 10
+    assert left_min > 0
     assert abs(time_min - (1.5 * left_min + 5)) <= 1.1  # rounded up, from what the log rounds to a tenth
     assert attempts[number + 1]["time_min"] == time_min
     assert place.slurm.sacct(attempts[number + 1]["job_id"], "timelimitraw")[0] == (str(time_min),)
