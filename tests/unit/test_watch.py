@@ -283,9 +283,20 @@ def test_a_job_that_says_why_it_ended_is_believed(tmp_path, state):
     assert follow(tmp_path, JobState(state, "by 1000")).state.state == state
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_memory_of_one_rank_counts_more_than_the_note_of_its_peers_that_were_asked_to_leave(tmp_path, rank):
+    write_json(tmp_path / LEFT_FILE, {"at_time_limit": False})
+    for other in range(2):
+        said = "srun: error: node2: task 1: Out Of Memory\n" if other == rank else ""
+        # On a busy machine a rank may start after another has been killed.
+        write_log(tmp_path, f"7_{other}_log.out", said + STARTED + "stopped before the first step\n")
+    assert follow(tmp_path, JobState("FAILED", "NonZeroExitCode", "143:0")).state.state == "OUT_OF_MEMORY"
+
+
 def test_memory_of_another_attempt_or_of_an_earlier_start_is_not_held_against_this_one(tmp_path):
     write_log(tmp_path, "6_0_log.out", STARTED + OVER)
     write_log(tmp_path, "7_0_log.out", STARTED + OVER + STARTED + "another reason\n")
+    (tmp_path / "starts.jsonl").write_text('{"job_id": "7"}\n' * 2)
     assert follow(tmp_path, JobState("FAILED")).state.state == "FAILED"
 
 

@@ -101,7 +101,7 @@ class Watch:
         self._state, self._ended_s = JobState(PENDING), 0.0
         name, cluster = f"{self.title}: job {job_id}", self.cluster
         self._waiting = Waiting(name, cluster.stall_timeout_s, cluster.poll_interval_s, time.monotonic())
-        self._has_run = self._has_run or self._has_started(job_id)
+        self._has_run = self._has_run or self._starts(job_id) > 0
 
     def follow(self, job_id: str) -> Ending:
         """Returns when the attempt is over, one way or another.
@@ -149,17 +149,18 @@ class Watch:
         """The ending of a job that the queue has seen the end of, once its last files can have arrived."""
         self._ended_s = self._ended_s or now_s
         left = _content(self.folder / LEFT_FILE)
-        if left is not None and state.state not in (CANCELLED, OUT_OF_MEMORY):
-            return self._ending(JobState(TIMEOUT if left["at_time_limit"] else LEFT, "it left when it was asked to"))
         if self.cluster.executor == "slurm" and state.state == LOST:
             since_s, delay_s = max(self._ended_s, self._waiting.moved_s), LOST_DELAY_S
         else:
-            delays = RESULT_DELAY_S if state.state == COMPLETED else FAILURE_DELAY_S
+            delays = RESULT_DELAY_S if state.state == COMPLETED and left is None else FAILURE_DELAY_S
             since_s, delay_s = self._ended_s, delays[self.cluster.executor]
         if now_s - since_s < delay_s:
             return None
         if state.state in MAY_BE_MEMORY and self._log_tells_of_memory(job_id):
-            state = JobState(OUT_OF_MEMORY, state.reason, state.exit_code)
+            return self._ending(JobState(OUT_OF_MEMORY, state.reason, state.exit_code), failure)
+        # The note of ranks that were asked to leave, be it because another was killed: what Slurm says comes first.
+        if left is not None and state.state not in (CANCELLED, OUT_OF_MEMORY):
+            return self._ending(JobState(TIMEOUT if left["at_time_limit"] else LEFT, "it left when it was asked to"))
         return self._ending(state, failure)
 
     def _given_up(self, state: JobState, over: Patience, waited_s: float) -> Ending:
@@ -173,12 +174,12 @@ class Watch:
             reason = f"{state}, for {span(waited_s)}" if over.limit_s else state.reason
         return self._ending(JobState(STALLED, reason))
 
-    def _has_started(self, job_id: str) -> bool:
-        """Whether a rank of this job has ever run, in an earlier run of Snakemake."""
+    def _starts(self, job_id: str) -> int:
+        """How often the ranks of this job have started, in this run of Snakemake or an earlier one."""
         with contextlib.suppress(OSError, ValueError):
             lines = (self.folder / STARTS_FILE).read_text(encoding="utf-8").splitlines()
-            return any(json.loads(line)["job_id"] == job_id for line in lines)
-        return False
+            return sum(json.loads(line)["job_id"] == job_id for line in lines)
+        return 0
 
     def _ending(self, state: JobState, failure: dict[str, Any] | None = None) -> Ending:
         return Ending(state, failure=failure, remaining_s=self._beat.get("eta_s"))
@@ -190,8 +191,10 @@ class Watch:
 
     def _log_tells_of_memory(self, job_id: str) -> bool:
         """Without control groups Slurm says only in the job's output that it has ended a job for its memory."""
-        logs = (self.folder / "submitit").glob(f"{job_id}_*_log.out")
-        return any(word in _since_last_start(path) for path in logs for word in MEMORY_WORDS)
+        texts = [_end(path) for path in (self.folder / "submitit").glob(f"{job_id}_*_log.out")]
+        if self._starts(job_id) > 1:
+            texts = [text.rpartition(START_WORDS)[2] for text in texts]
+        return any(word in text for text in texts for word in MEMORY_WORDS)
 
     def _read_heartbeat(self, now_s: float) -> None:
         beat = _content(self.folder / HEARTBEAT_FILE)
@@ -239,11 +242,11 @@ def _content(path: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _since_last_start(path: Path) -> str:
-    """The end of a rank's log, without what was written before it was last started."""
+def _end(path: Path) -> str:
+    """The end of a rank's log."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
-            return file.read().decode(errors="replace").rpartition(START_WORDS)[2]
+            return file.read().decode(errors="replace")
     except OSError:
         return ""
