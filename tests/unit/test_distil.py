@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from rank_pool import RankPool
+from rank_pool import RankPool, simplify_models
 from training_fixtures import history, same, stopping_after, train, training_spec, with_recipe
 
 from slimline.compression import distil, finetune
@@ -25,6 +25,7 @@ from slimline.training.distributed import World
 from slimline.training.feed import Feed
 from slimline.training.loop import Trainer
 from slimline.training.losses import Distillation
+from slimline.training.parts import Part
 from slimline.training.spec import Allocation, TrainingSpec
 from slimline.training.stop import StoppedError
 
@@ -109,7 +110,7 @@ def test_remembered_answers_give_the_same_loss(student, parents, tmp_path):
     table = remembered(teachers, data, student, CPU, tmp_path)
     rows = np.random.default_rng(0).permutation(data.rows("train"))
     feed = Feed(data, student.recipe, student.seed, torch.device("cpu"))
-    for batch in feed.training(0, ((part, part) for part in np.array_split(rows, 11))):
+    for batch in feed.training([Part(0, part, part) for part in np.array_split(rows, 11)]):
         logits = torch.randn(len(batch.rows), data.stats.num_classes)
         losses = [Distillation(teaching, 4.0, 0.7)(logits, batch).item() for teaching in (teachers, table)]
         assert losses[0] == pytest.approx(losses[1], rel=1e-6)
@@ -308,7 +309,8 @@ def pool():
 
 @pytest.mark.parametrize("feature_weight", [0.0, 5.0])
 @pytest.mark.parametrize(("kind", "shards"), [("ddp", 1), ("fsdp", 2)])
-def test_ranks_give_what_one_process_gives(student, parents, pool, tmp_path, kind, shards, feature_weight):
+def test_ranks_give_what_one_process_gives(student, parents, pool, tmp_path, monkeypatch, kind, shards, feature_weight):
+    simplify_models(monkeypatch)
     spec = replace(
         with_recipe(student, **LIKE_MANY),
         model=ModelConfig(name="resnet8", width=0.25),
