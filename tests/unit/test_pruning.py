@@ -92,7 +92,12 @@ def test_random_channels_are_those_of_the_seed():
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [("shufflenet_v2_x0_5", "shuffle channels"), ("swin_t", "cannot be followed in bounded time")]
+    ("name", "reason"),
+    [
+        ("shufflenet_v2_x0_5", "shuffle channels"),
+        ("swin_t", "cannot be followed in bounded time"),
+        ("maxvit_t", "cannot be followed in bounded time"),
+    ],
 )
 def test_networks_that_cannot_be_pruned_say_so(name, reason):
     shape = architecture(name, size=32)

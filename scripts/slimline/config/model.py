@@ -24,7 +24,7 @@ class ModelConfig(Config):
     width: Annotated[float, Field(gt=0.0, le=8.0)] = Field(
         default=1.0,
         description="Factor on the number of channels. Above 1 only for `convnet`, `convnet7`, `resnet8`, `vit_tiny` "
-        "and the MobileNets, which are built so; of torchvision's other models (not Swin and ShuffleNet) the last "
+        "and the MobileNets, which are built so; of torchvision's other models (not Swin, MaxViT, ShuffleNet) the last "
         "channels of every layer are left out.",
     )
     dropout: Fraction = Field(

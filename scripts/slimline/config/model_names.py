@@ -98,6 +98,7 @@ SCALABLE_MODELS = SMALL_MODELS | {"mobilenet_v2", "mobilenet_v3_large", "mobilen
 # Families whose channels cannot be removed, and why. `docs/how-to/prune.md` lists what was tried.
 WHOLE_FAMILIES = {
     "shufflenet": "its blocks shuffle channels, and what is shuffled cannot be followed",
+    "maxvit": "its windows and grids cannot be followed in bounded time",
     "swin": "its shifted windows cannot be followed in bounded time",
 }
 
