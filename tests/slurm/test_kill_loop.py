@@ -98,8 +98,8 @@ def test_twenty_faults_change_nothing_but_the_time(unbroken, slurm, clean, tmp_p
         fault(place, chance)
     until(lambda: process.poll() is not None, 300, lambda: place.log[-3000:])
     assert process.returncode == 0, place.output
-    # Faults that hit nothing would prove nothing: nearly all of them took the training away from its nodes.
-    assert len(place.receipt()["starts"]) >= 1 + 18
+    # Faults that hit nothing would prove nothing. Some strike a job that is leaving already, and share its next start.
+    assert len(place.receipt()["starts"]) >= 1 + 12
     assert_the_time_limit_is_followed_by_the_time_that_is_left(place)
     assert place.weights() == unbroken.weights()
     assert_every_sample_was_seen_once(place)

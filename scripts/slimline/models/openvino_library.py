@@ -21,5 +21,6 @@ def load_nncf() -> Any:
     """The library NNCF, silent; it takes a second to import, and only quantization needs it."""
     import nncf
 
-    nncf.set_log_level(logging.ERROR)
+    # Not `nncf.set_log_level`: that also changes handlers of others which its logger has been given.
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     return nncf
