@@ -166,6 +166,7 @@ def _trained(
         trainer.end_round()
         stop_at_once()
         model, at, number = whole_copy(trainer.shipped(), architecture, world), trainer.progress, number + 1
+        del trainer  # its model and optimizer would stay in memory beside those of the next round
 
 
 def _diverged(error: NotFiniteError, folder: Path, world: World) -> SlimlineError:
