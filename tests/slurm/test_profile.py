@@ -160,7 +160,7 @@ def test_a_request_that_cannot_be_granted_is_refused_with_slurms_reason(
     ("limits", "reason"),
     [
         ({"partition": "nope"}, "invalid partition specified: nope"),
-        ({"account": "nope"}, "Invalid account or account/partition combination specified"),
+        ({"account": "nope"}, "The given account nope appears to be invalid"),
     ],
     ids=["partition", "account"],
 )
