@@ -93,7 +93,7 @@ def test_an_interrupt_leaves_no_job_and_no_process(training, number):
     job, ranks = place.job_id, list(place.ranks().values())
     signalled_unix_s = time.time()
     assert end(process, number) != 0
-    _, alive = psutil.wait_procs(ranks, timeout=60)
+    _, alive = psutil.wait_procs(ranks, timeout=5)
     assert not alive
     assert place.slurm.states(job) == ["CANCELLED"]
     assert rules_of(place) == []
