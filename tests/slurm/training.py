@@ -12,6 +12,7 @@ from conftest import Slurm, until
 from pipeline.clones import Clone, clone_into
 
 from slimline.files import read_json
+from slimline.launch.entry import STARTS_FILE
 from slimline.training.spec import CHECKPOINTS_FOLDER, HEARTBEAT_FILE, checkpoint_names
 
 SITE = {
@@ -142,6 +143,21 @@ class Workplace:
         if process.poll() is None:
             self.wait_until_training()
         return process.poll() is None
+
+    @property
+    def n_starts(self):
+        """How often the main rank has started."""
+        path = self.job_folder / STARTS_FILE
+        return len(path.read_text().splitlines()) if path.exists() else 0
+
+    def wait_for_start(self, process, number, timeout_s=180):
+        """Returns when the main rank has started so often; false when the training has ended before."""
+        until(
+            lambda: process.poll() is not None or self.n_starts >= number,
+            timeout_s,
+            lambda: f"{self.n_starts} starts; log: {self.log[-2000:]}; queue: {self.slurm.command('squeue')}",
+        )
+        return self.n_starts >= number
 
     def signal_rank(self, rank, number):
         self.ranks()[rank].send_signal(number)

@@ -13,8 +13,8 @@ CLUSTER = ClusterConfig(
 ASKED = Resources(2, 1, 2, 0, memory_mb=1000, time_min=10)
 
 
-def attempt(state, reached=None):
-    return Attempt("1", state, ASKED.memory_mb, ASKED.time_min, "2026-01-01T00:00:00+00:00", reached=reached)
+def attempt(state, reached=None, time_min=ASKED.time_min):
+    return Attempt("1", state, ASKED.memory_mb, time_min, "2026-01-01T00:00:00+00:00", reached=reached)
 
 
 def decision(*attempts, asked=ASKED, remaining_s=None):
@@ -66,3 +66,21 @@ def test_out_of_memory_gets_more_as_far_as_the_cluster_file_allows():
 )
 def test_out_of_time_gets_time_for_the_rest(remaining_s, time_min):
     assert decision(attempt("TIMEOUT"), remaining_s=remaining_s).resources.time_min == time_min
+
+
+def timeouts(number, time_min):
+    """Each of which got further."""
+    return [attempt("TIMEOUT", f"epoch-{n:05d}-step-0000000", time_min) for n in range(number)]
+
+
+@pytest.mark.parametrize(("time_min", "most", "why"), [(10, 5, "6 times the time"), (60, 50, "51 attempts of 60 min")])
+def test_time_is_asked_for_a_bounded_number_of_times(time_min, most, why):
+    assert decision(*timeouts(most, time_min)).resources is not None
+    over = decision(*timeouts(most + 1, time_min))
+    assert over.resources is None
+    assert why in over.why
+
+
+def test_a_training_in_pieces_of_the_limit_may_be_preempted_as_often_as_it_likes():
+    lost = [attempt("PREEMPTED", f"epoch-{n:05d}-step-0000009", 60) for n in range(60)]
+    assert decision(*timeouts(5, 10), *lost, *timeouts(50, 60)).resources is not None
