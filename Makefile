@@ -72,7 +72,7 @@ slurm-status: $(READY) ## tell whether it is up, its nodes and its queue
 
 docs: $(READY_TO_TEST) ## write the generated parts of the documentation again
 	@$(BIN)/python -m slimline.config.document
-	@$(BIN)/python -m slimline.evaluation.document
+	@$(BIN)/python -m slimline.reporting.document
 
 lock: $(READY_TO_TEST) ## resolve the dependencies anew into the lock files
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url pyproject.toml \

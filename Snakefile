@@ -43,6 +43,11 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/targets.smk"
 
 
+if EXPERIMENT.compress is not None:
+
+    include: "workflow/rules/search.smk"
+
+
 if workflow.is_main_process:
     take_over()
     announce()

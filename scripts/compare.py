@@ -7,6 +7,7 @@ from slimline.config.experiment import ExperimentConfig
 from slimline.evaluation.compare import compare, pair_files
 from slimline.evaluation.provenance import collect_provenance
 from slimline.rule import run_rule
+from slimline.search.outcome import compared_pairs, with_outcome
 
 if TYPE_CHECKING:
     from snakemake.script import Snakemake
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
 
 def _compare() -> None:
     files, params = snakemake.input, snakemake.params
-    experiment = ExperimentConfig.model_validate(params.config)
+    search = files.get("search")
+    experiment = with_outcome(ExperimentConfig.model_validate(params.config), Path(search) if search else None)
     compare(
         experiment=experiment,
-        runs=pair_files(params.pairs, files.predictions, files.latency, files.export, files.proof),
+        runs=pair_files(compared_pairs(experiment), files.predictions, files.latency, files.export, files.proof),
         prepared=Path(files.stats).parent,
         provenance=collect_provenance(
             config=experiment,

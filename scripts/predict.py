@@ -17,6 +17,7 @@ if __name__ == "__main__":
             onnx=Path(snakemake.input.onnx),
             prepared=Path(snakemake.input.stats).parent,
             output=Path(snakemake.output[0]),
+            split=snakemake.params.split,
             batch_size=snakemake.params.batch_size,
             threads=snakemake.threads,
         ),

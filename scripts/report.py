@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slimline.config.experiment import ExperimentConfig
 from slimline.reporting.inputs import ReportInputs, pair_files
 from slimline.reporting.page import write_report
 from slimline.rule import run_rule
+from slimline.search.outcome import compared_pairs, with_outcome
 
 if TYPE_CHECKING:
     from snakemake.script import Snakemake
@@ -14,14 +16,16 @@ if TYPE_CHECKING:
 
 
 def _report() -> None:
-    files, params = snakemake.input, snakemake.params
+    files = snakemake.input
+    search = Path(files.search) if files.get("search") else None
+    experiment = with_outcome(ExperimentConfig.model_validate(snakemake.params.config), search)
     runs = pair_files(
-        params.pairs,
+        compared_pairs(experiment),
         files.predictions,
         files.latency,
         files.exports,
         files.proofs,
-        params.training_pairs,
+        compared_pairs(experiment, trained=True),
         files.histories,
         files.jobs,
     )
@@ -32,6 +36,7 @@ def _report() -> None:
         audit=Path(files.audit),
         manifest=Path(files.manifest),
         runs=runs,
+        search=search,
     )
     write_report(inputs, Path(snakemake.output[0]))
 

@@ -45,7 +45,7 @@ def test_an_older_form_is_refused_with_the_key(tmp_path):
 
 def test_the_reference_page_is_up_to_date():
     page = (ROOT / document.PAGE).read_text(encoding="utf-8")
-    assert page == document.fill(page), "run: python -m slimline.evaluation.document"
+    assert page == document.fill(page), "run: python -m slimline.reporting.document"
 
 
 def test_the_reference_page_has_every_column():

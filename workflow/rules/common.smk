@@ -8,11 +8,14 @@ from snakemake_logger_plugin_slimline.command_line import one_screen, options
 from snakemake_logger_plugin_slimline.words import count
 
 from slimline.code_hash import code_hash
+from slimline.config.compress import trials_of_round
 from slimline.config.load import load_cluster, load_experiment
 from slimline.config.recipes import recipe_for
 from slimline.config.weights import with_digests
+from slimline.files import read_json
 from slimline.data.identity import dataset_id, prepared_id, source_fingerprint
 from slimline.launch.stale_lock import enter
+from slimline.search.outcome import compared_pairs, with_outcome
 
 BASE = Path(workflow.basedir)
 
@@ -28,9 +31,7 @@ def read_config():
 
 EXPERIMENT, CLUSTER, SOURCE = read_config()
 SEEDS = EXPERIMENT.train.seeds
-PAIRS = [(variant, seed) for variant in EXPERIMENT.variant_names for seed in SEEDS]
 TRAINED = [variant for variant in EXPERIMENT.variant_names if EXPERIMENT.trains(variant)]
-TRAINING_PAIRS = [(variant, seed) for variant in TRAINED for seed in SEEDS]
 
 ON_CLUSTER = workflow.resource_settings.nodes is not None  # rules are sent to a cluster
 
@@ -95,6 +96,26 @@ def files_to_quantize(wildcards):
         "reference": f"{own}/reference.safetensors",
         "trained": f"{own}/model.json",
     }
+
+
+def compared():
+    """The experiment that is compared and reported: with a search, its finalists are known once it has ended.
+
+    For inputs only: a param that waits for a checkpoint would be filled with a placeholder.
+    """
+    if EXPERIMENT.compress is None:
+        return EXPERIMENT
+    return with_outcome(EXPERIMENT, Path(checkpoints.search.get().output[0]))
+
+
+def of_compared(file, trained=False):
+    """Input function: the file of that name of every variant and seed that is compared, or of those that are trained."""
+    return lambda wildcards: per_run(file, compared_pairs(compared(), trained=trained))
+
+
+def outcome_of_search(wildcards):
+    """Input function: what the search has chosen; nothing where nothing is searched."""
+    return {"search": f"{RESULTS}/search.json"} if EXPERIMENT.compress is not None else {}
 
 
 def code_of(script):
@@ -169,6 +190,11 @@ def quantized_to(wildcards):
     return EXPERIMENT.made[wildcards.variant].quantize.dtype if is_quantized else None
 
 
+def prediction_batch():
+    """Images of a run of `predict`: of more than 90 x 90 pixels fewer, which take no more memory."""
+    return max(1, min(256, 2**21 // EXPERIMENT.dataset.image_side_px**2))
+
+
 def machine_cores():
     """Cores where a rule runs, which are those of a node if rules are sent to a cluster."""
     cores_here = None if ON_CLUSTER else workflow.resource_settings.cores
@@ -188,7 +214,11 @@ def take_over():
 
 def announce():
     """Says where things will run, since a misspelt workflow profile is silently ignored."""
-    variants, seeds = count(len(EXPERIMENT.variant_names), "variant"), count(len(SEEDS), "seed")
+    # How many a search will add is known when it has ended.
+    known = EXPERIMENT if EXPERIMENT.compress is None else EXPERIMENT.with_finalists([])
+    variants, seeds = count(len(known.variant_names), "variant"), count(len(SEEDS), "seed")
+    if EXPERIMENT.compress is not None:
+        variants += f" and a search over {count(len(EXPERIMENT.compress.structures), 'structure')}"
     executor = getattr(options(), "executor", None) or "local"
     print(
         f"slimline: experiment {EXPERIMENT.experiment}, {variants}, {seeds}.\n"

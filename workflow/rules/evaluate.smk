@@ -40,8 +40,8 @@ rule predict:
         mem_mb=2000,
         runtime=60,
     params:
-        # Images of more than 90 x 90 come in smaller batches, which take no more memory.
-        batch_size=max(1, min(256, 2**21 // EXPERIMENT.dataset.image_side_px**2)),
+        split="test",
+        batch_size=prediction_batch(),
         code=code_of("predict"),
     script:
         "../../scripts/predict.py"
@@ -78,10 +78,11 @@ rule latency:
 
 rule compare:
     input:
-        predictions=per_run("predictions.parquet", PAIRS),
-        latency=per_run("latency.json", PAIRS),
-        export=per_run("export.json", PAIRS),
-        proof=per_run("proof.json", PAIRS),
+        unpack(outcome_of_search),
+        predictions=of_compared("predictions.parquet"),
+        latency=of_compared("latency.json"),
+        export=of_compared("export.json"),
+        proof=of_compared("proof.json"),
         manifest=f"{DATA}/download.json",
         stats=f"{PREPARED}/stats.json",
     output:
@@ -97,7 +98,6 @@ rule compare:
         mem_mb=4000,
         runtime=60,
     params:
-        pairs=PAIRS,
         config=EXPERIMENT.resolved(),
         code=code_of("compare"),
         command=COMMAND,

@@ -29,7 +29,7 @@ rule plan_variant:
 
 rule plan:
     input:
-        expand(f"{RESULTS}/{{variant}}/plan.json", variant=TRAINED),
+        [f"{RESULTS}/{variant}/plan.json" for variant in EXPERIMENT.compared_names if EXPERIMENT.trains(variant)],
     output:
         f"{RESULTS}/plan.json",
     log:

@@ -1,16 +1,17 @@
 rule report:
     input:
+        unpack(outcome_of_search),
         metrics=f"{RESULTS}/metrics.json",
         plan=f"{RESULTS}/plan.json",
         stats=f"{PREPARED}/stats.json",
         audit=f"{DATA}/audit.json",
         manifest=f"{DATA}/download.json",
-        histories=per_run("history.jsonl", TRAINING_PAIRS),
-        jobs=per_run("job.json", TRAINING_PAIRS),
-        predictions=per_run("predictions.parquet", PAIRS),
-        latency=per_run("latency.json", PAIRS),
-        exports=per_run("export.json", PAIRS),
-        proofs=per_run("proof.json", PAIRS),
+        histories=of_compared("history.jsonl", trained=True),
+        jobs=of_compared("job.json", trained=True),
+        predictions=of_compared("predictions.parquet"),
+        latency=of_compared("latency.json"),
+        exports=of_compared("export.json"),
+        proofs=of_compared("proof.json"),
     output:
         report(
             REPORT,
@@ -27,8 +28,7 @@ rule report:
         mem_mb=4000,
         runtime=30,
     params:
-        pairs=PAIRS,
-        training_pairs=TRAINING_PAIRS,
+        config=EXPERIMENT.resolved(),
         code=code_of("report"),
     script:
         "../../scripts/report.py"

@@ -1,5 +1,5 @@
 # Every variant is a target of its own: `snakemake --cores 4 int8` makes and measures that one for all seeds.
-for variant in EXPERIMENT.variant_names:
+for variant in EXPERIMENT.compared_names:
 
     rule:
         name:

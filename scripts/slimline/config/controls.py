@@ -6,7 +6,7 @@ have given shows only beside dense with the same further training.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import NamedTuple
 
 from slimline.config.recipes import step_recipe
@@ -32,6 +32,11 @@ class Controls(NamedTuple):
 
     added: dict[str, VariantConfig]
     of: dict[str, str]
+
+    def restricted_to(self, variants: Container[str]) -> Controls:
+        """The controls of these variants alone."""
+        of = {variant: control for variant, control in self.of.items() if variant in variants}
+        return Controls({name: control for name, control in self.added.items() if name in of.values()}, of)
 
 
 def find_controls(recipe: TrainConfig, variants: Mapping[str, VariantConfig]) -> Controls:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, ValidationInfo, ValidatorFunctionWrapHandler, field_validator
+from pydantic import (
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 
 from slimline.config.base import Config, Name, mistake_at, with_mistakes
+from slimline.config.compress import CompressConfig, final_variants, trial_variants
 from slimline.config.controls import Controls, find_controls
 from slimline.config.dataset import DatasetConfig
 from slimline.config.evaluation import EvaluationConfig, GateConfig
 from slimline.config.model import ModelConfig
-from slimline.config.students import model_of, student_mistakes
+from slimline.config.students import model_of, student_mistakes, width_mistakes
 from slimline.config.suggest import did_you_mean
 from slimline.config.train import TrainConfig
-from slimline.config.tree import in_order, judged_without_validation, tree_mistakes
+from slimline.config.tree import TRIAL_PREFIX, in_order, judged_without_validation, tree_mistakes
 from slimline.config.variants import DENSE, Step, VariantConfig
 from slimline.errors import SlimlineError
 
@@ -34,8 +43,12 @@ class ExperimentConfig(Config):
     variants: dict[Name, VariantConfig] = Field(
         default={}, description="Compressed variants by name: each one step on one parent."
     )
+    compress: CompressConfig | None = Field(
+        default=None, description="The target search: slimline looks for variants that reach what it says."
+    )
     gate: GateConfig = Field(default_factory=GateConfig, description="What a variant must reach to ship.")
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="How variants are measured.")
+    _finalists: tuple[str, ...] | None = PrivateAttr(default=None)
 
     @field_validator("train")
     @classmethod
@@ -76,20 +89,74 @@ class ExperimentConfig(Config):
             raise ValidationError.from_exception_data("variants", mistakes)
         return variants
 
+    @field_validator("compress")
+    @classmethod
+    def _can_be_searched(cls, compress: CompressConfig | None, info: ValidationInfo) -> CompressConfig | None:
+        if compress is None:
+            return None
+        dataset, declared = info.data.get("dataset"), info.data.get("variants") or {}
+        mistakes = []
+        if dataset is not None and dataset.validation == 0:
+            mistakes.append(mistake_at((), "a search without a validation split", "`dataset.validation` above 0"))
+        others = final_variants(compress).items()
+        if taken := sorted(name for name, variant in others if declared.get(name, variant) != variant):
+            got = f"variants that are called as the search calls others of its own: {', '.join(taken)}"
+            mistakes.append(mistake_at((), got, "other names for them"))
+        if not compress.structures:
+            mistakes.append(mistake_at((), "neither `prune_ratios` nor `student_widths`", "at least one of either"))
+        dense = info.data.get("model")
+        mistakes += [] if dense is None else width_mistakes(dense, compress.student_widths)
+        if mistakes:
+            raise ValidationError.from_exception_data("compress", mistakes)
+        return compress
+
+    @cached_property
+    def candidates(self) -> dict[str, VariantConfig]:
+        """What is compared with dense: the declared variants and, of those that the search may choose, the chosen."""
+        if self.compress is None:
+            return self.variants
+        found = final_variants(self.compress)
+        if self._finalists is not None:
+            parents = {name: variant.parent for name, variant in found.items()}
+            chosen = {link for name in self._finalists for link in (name, parents[name])}
+            found = {name: variant for name, variant in found.items() if name in chosen}
+        return self.variants | found
+
     @cached_property
     def controls(self) -> Controls:
         """The equal-budget controls; none where the config wants none."""
-        return find_controls(self.train, self.variants) if self.evaluation.control else Controls({}, {})
+        if not self.evaluation.control:
+            return Controls({}, {})
+        # Over all that may be chosen, so that a control keeps its name when the search has ended.
+        possible = final_variants(self.compress) if self.compress is not None else {}
+        return find_controls(self.train, self.variants | possible).restricted_to(self.candidates)
 
     @cached_property
     def made(self) -> dict[str, VariantConfig]:
-        """Everything that is made of dense: the controls that the workflow adds, then the declared variants."""
-        return self.controls.added | self.variants
+        """Everything that may be made of dense: the controls that the workflow adds, candidates, trials of a search."""
+        searches = self.compress is not None and self._finalists is None
+        trials = trial_variants(self.compress) if self.compress is not None and searches else {}
+        return self.controls.added | self.candidates | trials
+
+    def with_finalists(self, finalists: Sequence[str]) -> ExperimentConfig:
+        """The experiment once its search has ended: without trials, and with what was chosen.
+
+        Args:
+            finalists: names of variants that the search may choose.
+        """
+        chosen = type(self).model_validate(self.resolved())
+        chosen._finalists = tuple(finalists)
+        return chosen
 
     @property
     def variant_names(self) -> list[str]:
         """`dense`, its controls and all variants, every parent before its children, else as declared."""
         return in_order({name: variant.parent for name, variant in self.made.items()})
+
+    @property
+    def compared_names(self) -> list[str]:
+        """Those of `variant_names` that are no trials of a search."""
+        return [name for name in self.variant_names if not name.startswith(TRIAL_PREFIX)]
 
     def parent(self, variant: str) -> str | None:
         """What `variant` is made from; None for `dense`."""

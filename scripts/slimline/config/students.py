@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails
@@ -31,25 +32,40 @@ def model_of(dense: ModelConfig, variants: Mapping[str, VariantConfig], name: st
     if variant.distil.model is not None:
         return variant.distil.model
     assert variant.distil.width is not None
-    parent = model_of(dense, variants, variant.parent)
-    # Its initial weights are its own: those that the parent started from do not fit.
-    return ModelConfig(name=parent.name, width=parent.width * variant.distil.width, dropout=parent.dropout)
+    return _narrower(model_of(dense, variants, variant.parent), variant.distil.width)
 
 
 def student_mistakes(dense: ModelConfig, variants: Mapping[str, VariantConfig]) -> list[InitErrorDetails]:
     """Students by `width` whose architecture cannot be made that narrow."""
-    mistakes = []
-    for name, variant in variants.items():
-        if variant.distil is None or variant.distil.width is None:
-            continue
-        try:
-            model_of(dense, variants, name)
-        except ValidationError as error:
-            mistakes += [
-                mistake_at((name, "distil", "width"), line["ctx"]["got"], line["ctx"]["expected"])
-                for line in error.errors(include_url=False)
-            ]
-    return mistakes
+    return [
+        mistake
+        for name, variant in variants.items()
+        if variant.distil is not None and variant.distil.width is not None
+        for mistake in _narrowing_mistakes((name, "distil", "width"), partial(model_of, dense, variants, name))
+    ]
+
+
+def width_mistakes(dense: ModelConfig, widths: Sequence[float]) -> list[InitErrorDetails]:
+    """Shares of dense's width, as `student_widths` of a search, that its architecture cannot be made of."""
+    return [
+        mistake
+        for number, width in enumerate(widths)
+        for mistake in _narrowing_mistakes(("student_widths", number), partial(_narrower, dense, width))
+    ]
+
+
+def _narrower(parent: ModelConfig, share: float) -> ModelConfig:
+    # Its initial weights are its own: those that the parent started from do not fit.
+    return ModelConfig(name=parent.name, width=parent.width * share, dropout=parent.dropout)
+
+
+def _narrowing_mistakes(where: tuple[str | int, ...], make: Callable[[], ModelConfig]) -> list[InitErrorDetails]:
+    try:
+        make()
+    except ValidationError as error:
+        lines = error.errors(include_url=False)
+        return [mistake_at(where, line["ctx"]["got"], line["ctx"]["expected"]) for line in lines]
+    return []
 
 
 def can_be_remembered(step: DistilConfig, augmentation: AugmentationConfig, n_images: int, n_classes: int) -> bool:

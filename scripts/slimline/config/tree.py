@@ -29,11 +29,15 @@ RESERVED = frozenset(
         "prune",
         "quantize",
         "report",
+        "search",
         "train",
+        "validate",
     }
 )
 # Names of this form belong to the controls that the workflow adds.
 CONTROL_PREFIX = "control-"
+# And these to the trials of the target search.
+TRIAL_PREFIX = "try-"
 FLOAT_STEPS = tuple(step for step in STEPS if step != "quantize")
 
 
@@ -100,6 +104,9 @@ def _reserved(links: Mapping[str, Link]) -> Iterator[InitErrorDetails]:
             yield mistake_at((name,), "a variant of this name", f"another name: `{name}` is a step of the workflow")
         elif name.startswith(CONTROL_PREFIX):
             expected = f"another name: those with `{CONTROL_PREFIX}` are of controls that the workflow adds by itself"
+            yield mistake_at((name,), "a variant of this name", expected)
+        elif name.startswith(TRIAL_PREFIX):
+            expected = f"another name: those with `{TRIAL_PREFIX}` are of trials of the search"
             yield mistake_at((name,), "a variant of this name", expected)
 
 

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from slimline.data.prepared import PreparedDataset
+from slimline.data.prepared import PreparedDataset, Split
 from slimline.errors import NotSupportedError, SlimlineError
 from slimline.evaluation.prediction_file import Predictions, write_predictions
 from slimline.failed import is_of_the_machine
 from slimline.models.session import Session, open_session
 
 
-def predict(onnx: Path, prepared: Path, output: Path, batch_size: int, threads: int) -> None:
-    """Writes the logits of every test image, from the artifact that ships.
+def predict(onnx: Path, prepared: Path, output: Path, split: Split, batch_size: int, threads: int) -> None:
+    """Writes the logits of every image of a split, from the artifact that ships.
 
     Equal files, batch size and threads give equal bytes.
 
@@ -23,17 +23,18 @@ def predict(onnx: Path, prepared: Path, output: Path, batch_size: int, threads: 
         onnx: the shipped file.
         prepared: folder of the prepared dataset.
         output: `predictions.parquet`.
+        split: `test`, or `validation` for choices that the test split must have no part in.
         batch_size: images per run.
         threads: threads of the runtime.
 
     Raises:
-        SlimlineError: the test split is empty, or the model cannot be loaded or answers with another number of classes.
+        SlimlineError: the split is empty, or the model cannot be loaded or answers with another number of classes.
         NotSupportedError: the runtime fails on test images, or the model answers with NaN or infinity.
     """
     dataset = PreparedDataset.open(prepared)
-    rows = dataset.rows("test")
+    rows = dataset.rows(split)
     if len(rows) == 0:
-        raise SlimlineError("The test split has no images, so nothing can be measured.", where=str(prepared))
+        raise SlimlineError(f"The {split} split has no images, so nothing can be measured.", where=str(prepared))
     classes = dataset.stats.num_classes
     session = open_session(onnx, threads)
     logits = np.empty((len(rows), classes), dtype=np.float32)

@@ -22,6 +22,7 @@ from slimline.reporting.records import (
     Stats,
     read_history,
 )
+from slimline.search.records import Search
 
 Pair = tuple[str, int]
 
@@ -71,6 +72,7 @@ class ReportInputs:
     audit: Path
     manifest: Path
     runs: tuple[RunFiles, ...]
+    search: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class Evidence:
     exports: Mapping[Pair, Export]
     proofs: Mapping[Pair, Proof]
     answers: Mapping[str, VariantAnswers]
+    search: Search | None = None
 
     @property
     def dense(self) -> VariantRecord:
@@ -123,7 +126,7 @@ def read_evidence(inputs: ReportInputs) -> Evidence:
     complete = {variant.variant for variant in metrics.variants}
     return Evidence(
         metrics=metrics,
-        plan=read_record(inputs.plan, ExperimentPlan),
+        plan=read_record(inputs.plan, ExperimentPlan).of({run.variant for run in inputs.runs}),
         stats=read_record(inputs.stats, Stats),
         audit=read_record(inputs.audit, Audit),
         manifest=read_record(inputs.manifest, Manifest),
@@ -133,6 +136,7 @@ def read_evidence(inputs: ReportInputs) -> Evidence:
         exports={_pair(run): read_record(run.export, Export) for run in made},
         proofs={_pair(run): read_record(run.proof, Proof) for run in made},
         answers=_answers([run for run in made if run.variant in complete]),
+        search=read_record(inputs.search, Search) if inputs.search is not None else None,
     )
 
 

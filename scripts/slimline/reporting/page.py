@@ -19,6 +19,7 @@ from slimline.reporting.sections.data import data_section
 from slimline.reporting.sections.notices import collect_notices, notices_section
 from slimline.reporting.sections.proof import proof_section
 from slimline.reporting.sections.provenance import provenance_section
+from slimline.reporting.sections.search import search_section
 from slimline.reporting.sections.tradeoff import tradeoff_section
 from slimline.reporting.sections.training import training_section
 from slimline.reporting.sections.verdict import verdict_section
@@ -60,6 +61,7 @@ def build_page(evidence: Evidence) -> Page:
         comparison_section(evidence),
         proof_section(evidence),
         tradeoff_section(evidence),
+        *([search_section(evidence.search)] if evidence.search is not None else []),
         training_section(evidence),
         classes_section(evidence),
         data_section(evidence),

@@ -7,6 +7,7 @@ a room adds a field, and says which file is wrong when one that it needs is miss
 from __future__ import annotations
 
 import json
+from collections.abc import Container
 from pathlib import Path
 from typing import Literal
 
@@ -108,6 +109,8 @@ class Plan(Excerpt):
     memory_mb: float
     time_min: float
     cost_cpu_h: float
+    cost_gpu_h: float
+    seeds: list[int]
     rejected: list[Rejected] = []
 
 
@@ -117,8 +120,20 @@ class ExperimentPlan(Excerpt):
     cluster: str
     executor: str
     plans: list[Plan]
-    total_cpu_h: float
-    total_gpu_h: float
+
+    def of(self, variants: Container[str]) -> ExperimentPlan:
+        """The plans of these variants alone: with a search, what it has not chosen is planned and never trained."""
+        return self.model_copy(update={"plans": [plan for plan in self.plans if plan.variant in variants]})
+
+    @property
+    def total_cpu_h(self) -> float:
+        """Planned core-hours of all seeds."""
+        return sum(plan.cost_cpu_h * len(plan.seeds) for plan in self.plans)
+
+    @property
+    def total_gpu_h(self) -> float:
+        """Planned GPU-hours of all seeds."""
+        return sum(plan.cost_gpu_h * len(plan.seeds) for plan in self.plans)
 
 
 class Attempt(Excerpt):

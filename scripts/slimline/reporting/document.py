@@ -1,4 +1,4 @@
-"""Writes the tables of docs/reference/outputs.md from the records: `python -m slimline.evaluation.document`.
+"""Writes the tables of docs/reference/outputs.md from the records: `python -m slimline.reporting.document`.
 
 The prose around the tables is written by hand. A table stands between `<!-- table: NAME -->` and `<!-- end -->`.
 """
@@ -23,6 +23,7 @@ from slimline.evaluation.records import (
     Verdict,
 )
 from slimline.files import write_text
+from slimline.search.records import Point, Round, Search, SearchPlan
 
 PAGE = Path("docs/reference/outputs.md")
 TABLES: dict[str, type[Record]] = {
@@ -38,6 +39,10 @@ TABLES: dict[str, type[Record]] = {
     "baseline": Baseline,
     "proof.json": Proof,
     "problem": Problem,
+    "search.json": Search,
+    "search_plan": SearchPlan,
+    "search_round": Round,
+    "search_point": Point,
 }
 BLOCK = re.compile(r"(<!-- table: (?P<name>\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

@@ -1,0 +1,82 @@
+"""Trials of the search: what was measured of each, and which are worth going on with.
+
+A trial is one structure after so many epochs; its points are the network in float and in every quantized form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from slimline.search.records import Point
+
+Aim = Literal["latency", "size"]
+
+# Two costs within the error of a timing are equal; then the more accurate point wins.
+EQUAL_COST = 0.05
+
+
+def pareto(points: Sequence[Point], minimize: Aim) -> list[Point]:
+    """The usable points that no other usable one beats in accuracy and cost, cheapest first."""
+    front: list[Point] = []
+    usable = (point for point in points if point.usable)
+    for point in sorted(usable, key=lambda point: (point.cost(minimize), point.accuracy_drop)):
+        if not front or point.accuracy_drop < front[-1].accuracy_drop:
+            front.append(point)
+    return front
+
+
+def survivors(points: Sequence[Point], n_kept: int, accuracy_drop: float, minimize: Aim) -> list[str]:
+    """The structures that go on: front after front of the points, in each the nearest to the limit first.
+
+    Sorting by fronts is how successive halving is done for two aims (Schmucker et al., 2021): short training
+    understates the accuracy of small networks, so a limit on it alone would drop them too early.
+
+    Args:
+        points: of one round.
+        n_kept: how many structures go on, at most.
+        accuracy_drop: the limit.
+        minimize: what costs.
+
+    Returns:
+        Names of structures, best first.
+    """
+    kept: list[str] = []
+    waiting = list(points)
+    while waiting and len(kept) < n_kept:
+        front = pareto(waiting, minimize)
+        if not front:
+            break
+        for point in sorted(
+            front, key=lambda point: (max(0.0, point.accuracy_drop - accuracy_drop), point.cost(minimize))
+        ):
+            if point.structure not in kept and len(kept) < n_kept:
+                kept.append(point.structure)
+        waiting = [point for point in waiting if point not in front]
+    return kept
+
+
+def ranked(points: Sequence[Point], accuracy_drop: float, minimize: Aim) -> list[Point]:
+    """Usable points, best first: those within the limit by cost, then the others by their drop.
+
+    Among costs that cannot be told apart the more accurate point comes first.
+    """
+    usable = sorted((point for point in points if point.usable), key=lambda point: point.cost(minimize))
+    within = [point for point in usable if point.accuracy_drop <= accuracy_drop]
+    beyond = sorted((point for point in usable if point not in within), key=lambda point: point.accuracy_drop)
+    ordered: list[Point] = []
+    while within:
+        as_cheap = [point for point in within if point.cost(minimize) <= within[0].cost(minimize) * (1 + EQUAL_COST)]
+        best = min(as_cheap, key=lambda point: (point.accuracy_drop, point.cost(minimize)))
+        ordered.append(best)
+        within.remove(best)
+    return [*ordered, *beyond]
+
+
+def finalists(points: Sequence[Point], n_finalists: int, accuracy_drop: float, minimize: Aim) -> list[Point]:
+    """The points whose variants are trained in full: the best, each variant once."""
+    chosen: list[Point] = []
+    for point in ranked(points, accuracy_drop, minimize):
+        if len(chosen) < n_finalists and point.final not in [other.final for other in chosen]:
+            chosen.append(point)
+    return chosen

@@ -1,0 +1,101 @@
+"""The target search, by real Snakemake: rounds, choice, confirmation, and nothing twice."""
+
+import json
+
+import pytest
+import yaml
+from pipeline.clones import TINY, clone_into
+
+from slimline.search.records import Search
+
+pytestmark = pytest.mark.pipeline
+
+COMPRESS = {
+    "accuracy_drop": 0.02,
+    "prune_ratios": [0.5],
+    "student_widths": [0.5, 0.25],
+    "epochs": 3,
+    "trial_epochs": 2,
+    "rounds": 2,
+    "finalists": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """A finished search, and the arguments that made it."""
+    clone = clone_into(tmp_path_factory.mktemp("search") / "clone")
+    train = TINY["train"] | {"seeds": [0, 1]}
+    content = TINY | {"train": train, "dataset": {"name": "digits", "validation": 0.2}, "variants": {}}
+    config = clone.write_config("found", **content, compress=COMPRESS)
+    output = clone.snakemake("--cores", 2, *config).stdout
+    assert "a search over 3 structures" in output
+    return clone, config
+
+
+def results(clone):
+    return clone.folder / "results/found"
+
+
+def search_of(clone):
+    return Search.model_validate(json.loads((results(clone) / "search.json").read_text()))
+
+
+def test_a_search_ends_with_variants_that_are_compared(searched):
+    clone, _ = searched
+    search = search_of(clone)
+    assert [found.epochs for found in search.rounds] == [1, 2]
+    structures = [{point.structure for point in found.points} - {"dense"} for found in search.rounds]
+    assert structures[0] == {"prune-50", "student-50", "student-25"}
+    assert structures[1] == set(search.rounds[0].survivors)
+    assert len(structures[1]) == 2
+    metrics = json.loads((results(clone) / "metrics.json").read_text())
+    compared = {variant["variant"] for variant in metrics["variants"]}
+    assert set(search.finalists) <= compared
+    assert {name for name in compared if name.startswith("try-")} == set()
+    assert {(row["variant"], row["seed"]) for row in metrics["rows"]} >= {
+        (search.finalists[0], 0),
+        (search.finalists[0], 1),
+    }
+    assert metrics["provenance"]["config"]["compress"]["rounds"] == 2
+
+
+def test_the_test_split_has_no_part_in_what_is_chosen(searched):
+    clone, _ = searched
+    assert not list(results(clone).glob("try-*/seed-*/predictions.parquet"))
+    assert list(results(clone).glob("try-*/seed-0/validation.parquet"))
+    assert not list(results(clone).glob("try-*/seed-1"))
+
+
+def test_the_report_says_how_the_variants_were_found(searched):
+    clone, _ = searched
+    page = (results(clone) / "report.html").read_text()
+    for trial in search_of(clone).rounds[0].points:
+        assert trial.variant in page
+    assert 'id="search"' in page
+
+
+def test_a_finished_search_is_not_repeated(searched):
+    clone, config = searched
+    assert clone.jobs(*config) == {}
+
+
+def test_one_more_ratio_trains_what_is_new_alone(searched):
+    clone, _ = searched
+    path = clone.folder / "found.yaml"
+    content = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump(content | {"compress": COMPRESS | {"prune_ratios": [0.3, 0.5]}}))
+    try:
+        jobs = clone.jobs("--configfile", "found.yaml")
+    finally:
+        path.write_text(yaml.safe_dump(content))
+    assert jobs["search_plan"] == 1
+    assert not {"train", "distil"} & jobs.keys()
+
+
+def test_what_may_be_chosen_is_planned_before_anything_is_trained(clone, tiny):
+    dataset = {"name": "digits", "validation": 0.2}
+    config = clone.write_config("found", **tiny | {"dataset": dataset, "variants": {}}, compress=COMPRESS)
+    jobs = clone.jobs("plan", *config)
+    assert jobs["plan_variant"] == 1 + 3
+    assert "train" not in jobs

@@ -1,0 +1,100 @@
+"""Which trials go on, which are trained in full, and what a budget allows."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slimline.errors import SlimlineError
+from slimline.search.budget import affordable_rounds, kept_after
+from slimline.search.records import Point
+from slimline.search.trials import finalists, pareto, ranked, survivors
+
+
+def point(name, drop, cost, usable=True, final=None):
+    return Point(
+        variant=f"try-{name}-e1", structure=name, final=final or name, accuracy_drop=drop, latency_ratio=cost,
+        size_ratio=1.0, usable=usable, problem=None if usable else "broken",
+    )  # fmt: skip
+
+
+SHARES = st.floats(min_value=0.0, max_value=1.0)
+POINTS = st.lists(st.builds(point, st.sampled_from("abcdefgh"), SHARES, SHARES, st.booleans()), min_size=1, max_size=20)
+
+
+def test_the_front_has_what_nothing_beats():
+    points = [point("a", 0.0, 1.0), point("b", 0.1, 0.5), point("c", 0.2, 0.6), point("d", 0.3, 0.1)]
+    assert [each.structure for each in pareto(points, "latency")] == ["d", "b", "a"]
+
+
+@given(POINTS)
+def test_every_usable_point_is_on_the_front_or_beaten_by_one_that_is(points):
+    front = pareto(points, "latency")
+    for each in points:
+        beaten = [
+            other
+            for other in front
+            if other.accuracy_drop <= each.accuracy_drop and other.latency_ratio <= each.latency_ratio
+        ]
+        assert beaten or not each.usable
+
+
+def test_a_file_that_is_not_usable_never_goes_on():
+    points = [point("broken", 0.0, 0.1, usable=False), point("sound", 0.2, 0.9)]
+    assert survivors(points, 2, 0.01, "latency") == ["sound"]
+    assert finalists(points, 2, 0.01, "latency") == [points[1]]
+
+
+def test_structures_go_on_front_by_front():
+    points = [point("good", 0.0, 0.5), point("cheap", 0.3, 0.1), point("beaten", 0.1, 0.6), point("worst", 0.4, 0.9)]
+    assert survivors(points, 2, 0.01, "latency") == ["good", "cheap"]
+    assert survivors(points, 3, 0.01, "latency") == ["good", "cheap", "beaten"]
+    assert survivors(points, 9, 0.01, "latency") == ["good", "cheap", "beaten", "worst"]
+
+
+def test_a_structure_goes_on_once_with_any_of_its_files():
+    points = [point("one", 0.0, 0.5), point("one", 0.01, 0.2), point("two", 0.5, 0.4)]
+    assert survivors(points, 2, 0.1, "latency") == ["one", "two"]
+
+
+@given(POINTS, st.integers(1, 8), SHARES)
+def test_as_many_go_on_as_there_is_room_for(points, n_kept, limit):
+    usable = {each.structure for each in points if each.usable}
+    kept = survivors(points, n_kept, limit, "latency")
+    assert len(kept) == len(set(kept)) == min(n_kept, len(usable))
+
+
+def test_the_cheapest_within_the_limit_is_best():
+    points = [point("dear", 0.0, 0.9), point("cheap", 0.004, 0.2), point("too cheap", 0.02, 0.1)]
+    assert [each.structure for each in ranked(points, 0.005, "latency")] == ["cheap", "dear", "too cheap"]
+
+
+def test_among_costs_that_cannot_be_told_apart_accuracy_decides():
+    points = [point("a", 0.004, 0.200), point("b", 0.001, 0.208)]
+    assert [each.structure for each in ranked(points, 0.005, "latency")] == ["b", "a"]
+
+
+def test_where_nothing_is_within_the_limit_the_smallest_drop_is_best():
+    points = [point("a", 0.3, 0.1), point("b", 0.1, 0.9)]
+    assert [each.structure for each in ranked(points, 0.005, "latency")] == ["b", "a"]
+
+
+def test_a_variant_is_a_finalist_once():
+    points = [point("a", 0.0, 0.2, final="a"), point("a", 0.0, 0.3, final="a"), point("b", 0.0, 0.4, final="b")]
+    assert [each.final for each in finalists(points, 2, 0.005, "latency")] == ["a", "b"]
+
+
+def test_each_round_leaves_the_better_half():
+    assert [kept_after(7, number) for number in range(4)] == [7, 4, 2, 1]
+
+
+def test_rounds_that_do_not_fit_the_budget_are_left_out():
+    hours = {"a": 1.0, "b": 0.5, "c": 0.5, "d": 0.25}
+    assert affordable_rounds(hours, [1, 2, 4], None) == [1, 2, 4]
+    # 2.25 hours for all, then 2 epochs of the two dearest: 3 more.
+    assert affordable_rounds(hours, [1, 2, 4], 5.25) == [1, 2]
+    assert affordable_rounds(hours, [1, 2, 4], 5.0) == [1]
+
+
+def test_a_budget_that_pays_for_nothing_is_refused():
+    with pytest.raises(SlimlineError, match="does not pay for its first round"):
+        affordable_rounds({"a": 1.0}, [1, 2], 0.5)
