@@ -18,8 +18,8 @@ from slimline.data.prepared import PreparedDataset
 
 pytestmark = pytest.mark.slurm
 
-# About 75 s without any fault.
-EPOCHS = 280
+# One to two minutes without any fault, of which the fault at a time limit may take one.
+EPOCHS = 500
 SEED = 20_261_123
 
 
@@ -28,7 +28,6 @@ def unbroken(slurm, tmp_path_factory):
     """The same training, left alone."""
     place = Workplace.make(tmp_path_factory.mktemp("unbroken") / "clone", slurm, "unbroken", epochs=EPOCHS)
     place.clone.snakemake(*place.arguments())
-    assert useful_s(place) >= 60, "raise EPOCHS: this machine trains too fast for twenty faults"
     return place
 
 
@@ -94,7 +93,7 @@ def test_twenty_faults_change_nothing_but_the_time(unbroken, slurm, clean, tmp_p
     process = place.start()
     place.wait_until_training()
     for number, fault in enumerate(faults):
-        assert place.wait_for_progress(process), f"it ended after {number} faults: {place.output}"
+        assert place.wait_for_progress(process), f"it ended after {number} faults, raise EPOCHS: {place.output}"
         say(f"{number + 1:>2} {fault.__name__:<17} job {place.job_id}, at {place.checkpoint}")
         starts = place.n_starts
         fault(place, chance)
@@ -107,7 +106,10 @@ def test_twenty_faults_change_nothing_but_the_time(unbroken, slurm, clean, tmp_p
     assert place.weights() == unbroken.weights()
     assert_every_sample_was_seen_once(place)
     assert_the_same_history(place.history(), unbroken.history())
-    say(f"useful time: {useful_share(place):.0%} with 20 faults, {useful_share(unbroken):.0%} without")
+    say(
+        f"{useful_s(place):.0f} s of training; useful time: {useful_share(place):.0%} with 20 faults, "
+        f"{useful_share(unbroken):.0%} without"
+    )
 
 
 def assert_the_time_limit_is_followed_by_the_time_that_is_left(place):
