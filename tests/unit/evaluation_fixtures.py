@@ -11,17 +11,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from slimline.config.experiment import ExperimentConfig
 from slimline.evaluation.latency_record import Baseline, LatencyRecord
+from slimline.evaluation.provenance_record import DataProvenance, Provenance
 from slimline.evaluation.record_base import write_record
-from slimline.evaluation.records import (
-    DataProvenance,
-    GateCheck,
-    Metrics,
-    Provenance,
-    Row,
-    VariantRecord,
-    Verdict,
-    describe_metrics,
-)
+from slimline.evaluation.records import GateCheck, Metrics, Row, VariantRecord, Verdict, describe_metrics
 
 SHAPE = (1, 4, 4)
 CLASSES = 3

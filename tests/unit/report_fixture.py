@@ -21,24 +21,12 @@ from slimline.evaluation.latency_record import Baseline, FloatBaseline, LatencyR
 from slimline.evaluation.prediction_file import Predictions, write_predictions
 from slimline.evaluation.proof import find_problems
 from slimline.evaluation.proof_record import Facts, Proof
+from slimline.evaluation.provenance_record import DataFile, DataProvenance, Provenance
 from slimline.evaluation.record_base import write_record
-from slimline.evaluation.records import (
-    DataFile,
-    DataProvenance,
-    Metrics,
-    Provenance,
-    describe_metrics,
-)
+from slimline.evaluation.records import Metrics, describe_metrics
 from slimline.evaluation.statistics import top1
-from slimline.evaluation.summary import (
-    Export,
-    Measured,
-    Study,
-    make_failed_row,
-    make_row,
-    summarise_failed,
-    summarise_variant,
-)
+from slimline.evaluation.study import Export, Measured, Study
+from slimline.evaluation.summary import make_failed_row, make_row, summarise_failed, summarise_variant
 from slimline.failed import Failure, mark
 from slimline.files import sha256_json, write_json, write_text
 from slimline.reporting.inputs import ReportInputs, RunFiles

@@ -18,14 +18,15 @@ def prepared(tmp_path):
     return write_prepared(tmp_path / "prepared")
 
 
-def test_predictions_are_the_models_logits_on_the_test_split(tmp_path, prepared):
+@pytest.mark.parametrize(("split", "n_images"), [("test", 10), ("train", 4)])
+def test_predictions_are_the_models_logits_on_the_split(tmp_path, prepared, split, n_images):
     weights = np.random.default_rng(1).normal(size=(int(np.prod(SHAPE)), CLASSES)).astype(np.float32)
     output = tmp_path / "predictions.parquet"
-    predict(write_model(tmp_path / "m.onnx", weights=weights), prepared, output, batch_size=4, threads=1)
+    predict(write_model(tmp_path / "m.onnx", weights=weights), prepared, output, split, batch_size=4, threads=1)
     predictions = read_predictions(output)
     dataset = PreparedDataset.open(prepared)
-    rows = dataset.rows("test")
-    assert len(rows) == 10  # two full batches and a rest
+    rows = dataset.rows(split)
+    assert len(rows) == n_images  # of the test split two full batches and a rest
     assert predictions.sample_ids == dataset.sample_ids(rows)
     assert predictions.labels.tolist() == dataset.labels[rows].tolist()
     assert predictions.logits.dtype == np.float32
@@ -37,7 +38,7 @@ def test_the_same_run_gives_the_same_bytes(tmp_path, prepared):
     model = write_model(tmp_path / "m.onnx")
     outputs = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
     for output in outputs:
-        predict(model, prepared, output, batch_size=3, threads=2)
+        predict(model, prepared, output, "test", batch_size=3, threads=2)
     assert outputs[0].read_bytes() == outputs[1].read_bytes()
 
 
@@ -46,37 +47,37 @@ def test_logits_that_are_not_finite_are_refused_by_name(tmp_path, prepared, bad)
     weights = np.zeros((int(np.prod(SHAPE)), CLASSES))
     weights[0, 0] = bad
     with pytest.raises(SlimlineError, match="NaN or infinity") as error:
-        predict(write_model(tmp_path / "m.onnx", weights=weights), prepared, tmp_path / "p.parquet", 4, 1)
-    assert "of 10 test images, first image-" in str(error.value)
+        predict(write_model(tmp_path / "m.onnx", weights=weights), prepared, tmp_path / "p.parquet", "test", 4, 1)
+    assert "of 10 images, first image-" in str(error.value)
     assert not (tmp_path / "p.parquet").exists()
 
 
 def test_another_number_of_classes_is_refused(tmp_path, prepared):
     with pytest.raises(SlimlineError, match="another number of classes"):
-        predict(write_model(tmp_path / "m.onnx", classes=5), prepared, tmp_path / "p.parquet", 4, 1)
+        predict(write_model(tmp_path / "m.onnx", classes=5), prepared, tmp_path / "p.parquet", "test", 4, 1)
 
 
 def test_another_image_size_is_refused(tmp_path, prepared):
-    with pytest.raises(SlimlineError, match="fails on the test images"):
-        predict(write_model(tmp_path / "m.onnx", shape=(1, 5, 5)), prepared, tmp_path / "p.parquet", 4, 1)
+    with pytest.raises(SlimlineError, match="fails on images of the dataset"):
+        predict(write_model(tmp_path / "m.onnx", shape=(1, 5, 5)), prepared, tmp_path / "p.parquet", "test", 4, 1)
 
 
 @pytest.mark.parametrize("wrong", [{"input_name": "pixels"}, {"input_type": TensorProto.FLOAT}])
 def test_another_interface_is_refused(tmp_path, prepared, wrong):
     with pytest.raises(SlimlineError, match="input and output of a shipped one"):
-        predict(write_model(tmp_path / "m.onnx", **wrong), prepared, tmp_path / "p.parquet", 4, 1)
+        predict(write_model(tmp_path / "m.onnx", **wrong), prepared, tmp_path / "p.parquet", "test", 4, 1)
 
 
 def test_a_damaged_model_is_refused(tmp_path, prepared):
     (tmp_path / "m.onnx").write_bytes(b"not a model")
     with pytest.raises(SlimlineError, match="cannot be read"):
-        predict(tmp_path / "m.onnx", prepared, tmp_path / "p.parquet", 4, 1)
+        predict(tmp_path / "m.onnx", prepared, tmp_path / "p.parquet", "test", 4, 1)
 
 
 def test_an_empty_test_split_is_refused(tmp_path):
     prepared = write_prepared(tmp_path / "empty", n_test=0)
     with pytest.raises(SlimlineError, match="no images"):
-        predict(write_model(tmp_path / "m.onnx"), prepared, tmp_path / "p.parquet", 4, 1)
+        predict(write_model(tmp_path / "m.onnx"), prepared, tmp_path / "p.parquet", "test", 4, 1)
 
 
 def make_predictions(n=3):

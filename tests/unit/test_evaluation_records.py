@@ -9,10 +9,10 @@ from evaluation_fixtures import make_dense, make_latency, make_metrics, make_var
 from pydantic import ValidationError
 
 from slimline.errors import SlimlineError
-from slimline.evaluation import document
 from slimline.evaluation.latency_record import LatencyRecord
 from slimline.evaluation.record_base import read_record, write_record
 from slimline.evaluation.records import Row, read_metrics
+from slimline.reporting import document
 
 ROOT = Path(__file__).parents[2]
 

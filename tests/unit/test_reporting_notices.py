@@ -115,6 +115,8 @@ def plan(tasks_per_node):
         memory_mb=1000,
         time_min=20,
         cost_cpu_h=1.0,
+        cost_gpu_h=0.0,
+        seeds=[0],
     )
 
 

@@ -18,18 +18,12 @@ from slimline.evaluation.decision import Findings, decide
 from slimline.evaluation.latency_record import LatencyRecord
 from slimline.evaluation.prediction_file import read_predictions
 from slimline.evaluation.proof_record import Proof
+from slimline.evaluation.provenance_record import Provenance
 from slimline.evaluation.record_base import read_record, write_record
-from slimline.evaluation.records import FailedRow, Metrics, Provenance, Row, Status, describe_metrics
+from slimline.evaluation.records import FailedRow, Metrics, Row, Status, describe_metrics
 from slimline.evaluation.statistics import Classes, top1
-from slimline.evaluation.summary import (
-    Export,
-    Measured,
-    Study,
-    make_failed_row,
-    make_row,
-    summarise_failed,
-    summarise_variant,
-)
+from slimline.evaluation.study import Export, Measured, Study
+from slimline.evaluation.summary import make_failed_row, make_row, summarise_failed, summarise_variant
 from slimline.failed import Failure, failure_in
 from slimline.files import write_text
 

@@ -29,7 +29,7 @@ def predict(onnx: Path, prepared: Path, output: Path, split: Split, batch_size: 
 
     Raises:
         SlimlineError: the split is empty, or the model cannot be loaded or answers with another number of classes.
-        NotSupportedError: the runtime fails on test images, or the model answers with NaN or infinity.
+        NotSupportedError: the runtime fails on images, or the model answers with NaN or infinity.
     """
     dataset = PreparedDataset.open(prepared)
     rows = dataset.rows(split)
@@ -54,7 +54,7 @@ def _run(session: Session, images: npt.NDArray[np.uint8], classes: int, onnx: Pa
         if is_of_the_machine(error):
             raise
         raise NotSupportedError(
-            "A model fails on the test images.",
+            "A model fails on images of the dataset.",
             where=str(onnx),
             got=str(error),
             expected=f"images of shape [batch, {', '.join(map(str, images.shape[1:]))}] to be accepted",
@@ -77,7 +77,7 @@ def _refuse_non_finite(predictions: Predictions, onnx: Path) -> None:
         raise NotSupportedError(
             "A model answers with NaN or infinity.",
             where=str(onnx),
-            got=f"{len(broken)} of {len(predictions.logits)} test images, first {predictions.sample_ids[broken[0]]}",
+            got=f"{len(broken)} of {len(predictions.logits)} images, first {predictions.sample_ids[broken[0]]}",
             expected="finite logits",
             next_step="look for a diverged training in history.jsonl, or for a failed quantization in export.json",
             code="not-finite",

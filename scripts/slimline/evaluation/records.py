@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from slimline.evaluation.proof_record import Problem
+from slimline.evaluation.provenance_record import Provenance
 from slimline.evaluation.record_base import Record, described, read_record
 
 Status = Literal["reference", "pass", "fail", "inconclusive"]
@@ -260,42 +261,6 @@ class Verdict(Record):
     headline: str = described("One sentence.")
     reasons: list[str] = described("One sentence per thing that led to it or that a reader should know.")
     not_tested: list[str] = described("What this run did not measure.")
-
-
-class DataFile(Record):
-    """A source file of the dataset."""
-
-    file: str = described("Name.")
-    sha256: str | None = described("SHA-256 of its content; null where it could not be read.")
-    size_bytes: int = described("Size.", "bytes")
-
-
-class DataProvenance(Record):
-    """Which data the experiment saw."""
-
-    dataset: str = described("Name of the dataset.")
-    files: list[DataFile] = described(
-        "Source files; a folder of more than 20 is one entry: the digest of `download.json`, which lists them, "
-        "and the size of all together."
-    )
-    split_sha256: dict[str, str] = described("Digest of each split.")
-
-
-class Provenance(Record):
-    """What it takes to run the experiment again."""
-
-    git_sha: str | None = described("Commit of the code; null where git or the repository is absent.")
-    git_dirty: bool | None = described("Whether files differ from that commit.")
-    command: str = described("Command line of the workflow.")
-    created_utc: str = described("Time of the comparison, ISO 8601.")
-    versions: dict[str, str] = described("Installed versions of slimline and its dependencies.")
-    python: str = described("Version of Python.")
-    platform: str = described("Operating system and architecture.")
-    device: str = described("Processor that the comparison ran on.")
-    data: DataProvenance = described("Data.")
-    seeds: list[int] = described("Seeds of the models.")
-    lock_sha256: str | None = described("SHA-256 of the lock file; null where there is none.")
-    config: dict[str, Any] = described("The resolved config.")
 
 
 class Metrics(Record):

@@ -11,17 +11,9 @@ from pathlib import Path
 from slimline.errors import SlimlineError
 from slimline.evaluation.latency_record import Baseline, LatencyRecord
 from slimline.evaluation.proof_record import Problem, Proof
+from slimline.evaluation.provenance_record import Provenance
 from slimline.evaluation.record_base import Record, field_unit
-from slimline.evaluation.records import (
-    FailedRow,
-    FailedVariant,
-    GateCheck,
-    Metrics,
-    Provenance,
-    Row,
-    VariantRecord,
-    Verdict,
-)
+from slimline.evaluation.records import FailedRow, FailedVariant, GateCheck, Metrics, Row, VariantRecord, Verdict
 from slimline.files import write_text
 from slimline.search.records import Point, Round, Search, SearchPlan
 
