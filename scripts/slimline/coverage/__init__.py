@@ -1,0 +1,1 @@
+"""Which architectures can be exported, pruned and quantized: tried on each, file by file."""
