@@ -9,6 +9,7 @@ from snakemake.settings.enums import Quietness
 from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.settings import OutputSettingsLoggerInterface
 
+from snakemake_logger_plugin_slimline.logs import TRACEBACK
 from snakemake_logger_plugin_slimline.terminal import Terminal
 
 # Information of Snakemake that repeats what ours says better, or that users cannot use. All of it is in the log.
@@ -66,7 +67,7 @@ class View:
         if not text or text == "None":
             return
         if record.levelno >= logging.ERROR:
-            self.terminal.line(text, "red")
+            self.terminal.line(_without_traceback(text), "red")
         elif record.levelno >= logging.WARNING:
             self.terminal.line(text, "yellow")
         elif Quietness.ALL not in self.quiet and not text.startswith(NOISE):
@@ -82,3 +83,12 @@ class View:
 
     def _nothing(self, record: logging.LogRecord) -> None:
         pass
+
+
+def _without_traceback(text: str) -> str:
+    """The text of an error that is worded for users, such as an account that Slurm does not know, as that alone.
+
+    Snakemake hands on texts with their tracebacks in them.
+    """
+    message, traceback, lines = text.partition(TRACEBACK)
+    return message.rstrip() if traceback and "WorkflowError: " in lines else text

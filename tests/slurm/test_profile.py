@@ -173,4 +173,5 @@ def test_other_rules_that_slurm_refuses_say_why(clean, on_slurm, tmp_path, limit
     result = clone.snakemake(target, *PROFILE, "--configfile", "tiny.yaml", check=False)
     assert result.returncode != 0
     assert reason in result.stdout
+    assert "Traceback" not in result.stdout
     assert clean.command("squeue", "--noheader", "--states=running,pending") == ""

@@ -1,9 +1,11 @@
 import io
 import logging
+import sys
 from types import SimpleNamespace
 
 import pytest
 from snakemake.settings.enums import Quietness
+from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.tests import MockOutputSettings, TestLogHandlerBase
 
@@ -159,6 +161,19 @@ def test_warnings_and_errors_are_always_shown(view, quiet):
     watched.error("LockException:\nError: Directory cannot be locked. … --unlock argument.", exception="LockException")
     assert "Using shell: of a warning\n" in watched.end()
     assert "--unlock" in watched.text
+
+
+@pytest.mark.parametrize(("kind", "with_traceback"), [(WorkflowError, False), (RuntimeError, True)])
+def test_an_error_that_is_worded_for_users_has_no_traceback(kind, with_traceback):
+    watched = Watched(RunView)
+    watched.view._text_of = logging.Formatter().format
+    try:
+        raise kind("The given account nope appears to be invalid")
+    except kind as error:
+        watched.say(f"Exception in run_job: {error}", level=logging.ERROR, exc_info=sys.exc_info())
+    shown = watched.screen.getvalue()
+    assert "account nope appears to be invalid" in shown
+    assert ("Traceback" in shown) is with_traceback
 
 
 def test_unknown_information_is_shown_unless_all_is_to_be_quiet():
