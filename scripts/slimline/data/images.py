@@ -35,8 +35,8 @@ def decode_image(path: Path) -> Pixels:
         if path.stat().st_size == 0:
             raise UnreadableImageError("the file is empty")
         with Image.open(path, formats=FORMATS) as image:
-            upright = ImageOps.exif_transpose(image)
-            return np.asarray(_to_rgb(upright))
+            ImageOps.exif_transpose(image, in_place=True)
+            return np.asarray(_to_rgb(image))
     except (UnreadableImageError, MemoryError):
         raise
     except UnidentifiedImageError:
@@ -55,7 +55,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         opaque = Image.new("RGBA", image.size, "white")
         opaque.alpha_composite(image.convert("RGBA"))
         return opaque.convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def fit(pixels: Pixels, size: int, channels: int) -> Pixels:
@@ -69,6 +69,8 @@ def fit(pixels: Pixels, size: int, channels: int) -> Pixels:
     Returns:
         uint8 array [channels, size, size].
     """
+    if pixels.shape == (size, size, channels):
+        return pixels.transpose(2, 0, 1)
     image = Image.fromarray(pixels)
     fitted = ImageOps.fit(image if channels == 3 else image.convert("L"), (size, size), Image.Resampling.BILINEAR)
     return np.asarray(fitted).reshape(size, size, channels).transpose(2, 0, 1)

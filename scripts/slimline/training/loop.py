@@ -21,6 +21,8 @@ from slimline.training.evaluate import evaluate
 from slimline.training.feed import Batch, Feed
 from slimline.training.finite import FiniteWatch, NotFiniteError, first_of_all, not_finite_error
 from slimline.training.history import History
+from slimline.training.host_memory import keep_freed_memory
+from slimline.training.live_kernels import use_live_taps
 from slimline.training.losses import LossSum
 from slimline.training.optimisation import build_optimizers, clip_gradients, freeze, set_learning_rate, set_training
 from slimline.training.parallel import compiles, gradient_sync, parallelise, share_weights
@@ -76,6 +78,9 @@ class Trainer:
         check_selection(self.recipe, len(self.validation_rows))
         self.steps_per_epoch = steps_per_epoch(len(self.train_rows), self.recipe.batch_size)
         self.model = model.to(world.device).to(memory_format=torch.channels_last)
+        if world.device.type == "cpu":
+            keep_freed_memory()
+            use_live_taps(self.model, self.data.stats.image_shape)
         freeze(self.model, self.recipe.freeze)
         self.precision = Precision(spec.allocation.precision, world.device)
         self.speed = Speed(
