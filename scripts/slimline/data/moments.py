@@ -7,7 +7,6 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-
 # Small images are summed up together: on each alone, most of the time would be that of the calls.
 TOGETHER_BYTES = 1 << 18
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from slimline.launch.states import FAILED, LOST, RUNNING, JobState
 # How long before the time limit a job is asked to stop.
 SIGNAL_DELAY_S = 90
 GRACE_S = 5.0
-
+POLL_S = 0.05
 
 # The command lines of submitit's processes: a job's controller, and its ranks.
 CONTROLLER, RANK = "submitit.local._local", "submitit.core._submit"
@@ -99,9 +100,13 @@ class LocalBackend:
         self.cancel(job_id)
 
     def _reap(self, job_id: str) -> None:
-        """Tells submitit that its process has ended, or it would warn of it when it is collected."""
-        if job_id in self._submitted:
-            self._submitted.pop(job_id).done()
+        """Has submitit see that its process has ended, or it would warn of it when it is collected.
+
+        A process that is ending has no command line any more and is no zombie yet: it is not found by either.
+        """
+        job, end_s = self._submitted.pop(job_id, None), time.monotonic() + GRACE_S
+        while job is not None and not job.done() and time.monotonic() < end_s:
+            time.sleep(POLL_S)
 
 
 def _controller(job_id: str) -> psutil.Process | None:
