@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slimline.errors import SlimlineError
+from slimline.plan.summary import four_digits
 from slimline.search.budget import affordable_rounds, kept_after
 from slimline.search.records import Point
 from slimline.search.trials import finalists, pareto, ranked, survivors
@@ -98,3 +99,9 @@ def test_rounds_that_do_not_fit_the_budget_are_left_out():
 def test_a_budget_that_pays_for_nothing_is_refused():
     with pytest.raises(SlimlineError, match="does not pay for its first round"):
         affordable_rounds({"a": 1.0}, [1, 2], 0.5)
+
+
+def test_hours_of_small_jobs_are_not_rounded_away():
+    assert four_digits(1.23456e-6) == 1.235e-6
+    assert four_digits(1234.56) == 1235
+    assert four_digits(0.0) == 0.0

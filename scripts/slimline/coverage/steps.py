@@ -113,4 +113,4 @@ if __name__ == "__main__":
     try:
         run_step(name, chosen, Path(prepared), Path(place))
     except NotSupportedError as error:
-        write_json(Path(place) / chosen / OUTCOME, {"not_supported": str(error)})
+        write_json(Path(place) / chosen / OUTCOME, {"not_supported": error.reason})

@@ -13,6 +13,7 @@ from slimline.config.train import TrainConfig
 from slimline.errors import SlimlineError
 from slimline.plan.footprint import Footprint
 from slimline.plan.parallelism import Parallelism, parallelism_for
+from slimline.plan.summary import four_digits
 
 # Interpreter, torch, its libraries and the first pages of the data; measured with the CUDA build: 750.
 PROCESS_MB = 850
@@ -76,8 +77,8 @@ def choose(
         "precision": _precision(recipe, gpus_per_node, cluster),
         "memory_mb": _memory_mb(footprint, recipe, micro_batch, parallelism.parts) * layout.tasks_per_node,
         "time_min": _time_min(hours, cluster),
-        "cost_cpu_h": round(hours * recipe.ranks * cluster.cpus_per_task, 4),
-        "cost_gpu_h": round(hours * gpus_per_node * layout.nodes, 4),
+        "cost_cpu_h": four_digits(hours * recipe.ranks * cluster.cpus_per_task),
+        "cost_gpu_h": four_digits(hours * gpus_per_node * layout.nodes),
         "rejected": rejected,
     }
 
