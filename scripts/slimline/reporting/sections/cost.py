@@ -101,9 +101,9 @@ def _totals(evidence: Evidence) -> list[Fact]:
     if gpu_h or evidence.plan.total_gpu_h:
         facts.append(Fact("GPU-hours", f"{hours(gpu_h)} used, {hours(evidence.plan.total_gpu_h)} planned"))
     if evidence.search is not None:
-        searched, unit = sum(found.hours for found in evidence.search.rounds), evidence.search.plan.unit
-        forecast = hours(evidence.search.plan.forecast_hours)
-        facts.append(Fact("Search", f"{hours(searched)} {unit} on top, in trials; at most {forecast} forecast"))
+        searched, plan = sum(found.hours for found in evidence.search.rounds), evidence.search.plan
+        forecast = significant(plan.forecast_hours)
+        facts.append(Fact("Search", f"{significant(searched)} {plan.unit} more, in trials; forecast {forecast}"))
     waits = [seconds for job in jobs if (seconds := waiting_seconds(job)) is not None]
     waited = duration(max(waits)) if waits else "not measured: receipts hold no times"
     return [*facts, Fact("Longest wait", f"{waited}, in the queue and for start and end")]

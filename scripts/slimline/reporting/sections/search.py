@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from slimline.config.variants import DENSE
 from slimline.reporting.charts.tradeoff import Gate, TradeoffPoint, tradeoff_chart
-from slimline.reporting.format import TIMES, count, fixed, hours, plural, sentence_list
+from slimline.reporting.format import TIMES, count, fixed, plural, sentence_list, significant
 from slimline.reporting.view import (
     Block,
     Cell,
@@ -40,7 +40,7 @@ def search_section(search: Search) -> Section:
 def _facts(search: Search) -> list[Fact]:
     plan = search.plan
     took = sum(found.hours for found in search.rounds)
-    budget = "no limit" if plan.budget_hours is None else f"{hours(plan.budget_hours)} {plan.unit}"
+    budget = "no limit" if plan.budget_hours is None else f"{significant(plan.budget_hours)} {plan.unit}"
     rounds = [
         f"{plural(len({p.structure for p in found.points} - {DENSE}), 'network')} for {plural(found.epochs, 'epoch')}"
         for found in search.rounds
@@ -52,7 +52,7 @@ def _facts(search: Search) -> list[Fact]:
     facts = [
         Fact("Aim", f"least {search.minimize}, at most {fixed(100 * search.accuracy_drop, 2)} points less than dense"),
         Fact("Rounds", f"{', '.join(rounds)}{left_out}"),
-        Fact("Cost", f"{hours(took)} {plan.unit}; forecast {hours(plan.forecast_hours)}, budget {budget}"),
+        Fact("Cost", f"{significant(took)} {plan.unit}; forecast {significant(plan.forecast_hours)}, budget: {budget}"),
         Fact("Chosen", chosen),
     ]
     if not search.within_limit:
