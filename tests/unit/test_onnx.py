@@ -141,3 +141,10 @@ def test_calibration_reader_gives_every_image_once():
     while (batch := reader.get_next()) is not None:
         seen.extend(batch["images"].ravel())
     assert seen == list(range(130))
+
+
+@pytest.mark.parametrize(("side_px", "sizes"), [(28, [64, 6]), (224, [5] * 14)])
+def test_large_images_calibrate_in_small_batches(side_px, sizes):
+    images = np.zeros((70, 1, side_px, side_px), np.uint8)
+    reader = CalibrationImages(images)
+    assert [len(batch["images"]) for batch in iter(reader.get_next, None)] == sizes

@@ -26,7 +26,9 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from slimline.compression.graph import Ranges, float_but_last, last_layer, ranges_of_values
 from slimline.models.session import INPUT
 
-CALIBRATION_BATCH = 64
+# Large images come in smaller batches: while it calibrates, the runtime keeps most activations of a batch, which for a
+# transformer and 64 images of 224 pixels are more than 20 GB.
+CALIBRATION_BATCH, CALIBRATION_PIXELS = 64, 2**18
 METHODS = {
     "minmax": CalibrationMethod.MinMax,
     "entropy": CalibrationMethod.Entropy,
@@ -38,8 +40,10 @@ class CalibrationImages(CalibrationDataReader):  # type: ignore[misc]
     """Feeds uint8 images [n, c, h, w] to the calibrator in batches."""
 
     def __init__(self, images: npt.NDArray[np.uint8]) -> None:
+        height, width = images.shape[2:]
+        size = max(1, min(CALIBRATION_BATCH, CALIBRATION_PIXELS // (height * width)))
         self._batches: Iterator[npt.NDArray[np.uint8]] = iter(
-            images[start : start + CALIBRATION_BATCH] for start in range(0, len(images), CALIBRATION_BATCH)
+            images[start : start + size] for start in range(0, len(images), size)
         )
 
     def get_next(self) -> dict[str, npt.NDArray[np.uint8]] | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -90,6 +91,8 @@ def take(model: str, step: str, data: Path, folder: Path, limit_s: float) -> Out
     except subprocess.TimeoutExpired:
         return Outcome(limit_s, reason=f"it takes more than {limit_s:.0f} s")
     seconds, outcome = time.monotonic() - started_s, folder / step / OUTCOME
+    if done.returncode < 0:
+        return Outcome(seconds, reason=f"its process was ended by {signal.Signals(-done.returncode).name}")
     if not outcome.exists():
         raise RuntimeError(f"{model}, {step}:\n{done.stderr.decode(errors='replace')}")
     content = read_json(outcome)
