@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from torch import nn
 
 from slimline.compression.quantize import quantize
 from slimline.compression.structured import prune
@@ -23,6 +25,7 @@ from slimline.evaluation.record_base import read_record
 from slimline.files import read_json, write_json
 from slimline.models.artifact import build, load_artifact, save_artifact
 from slimline.models.export import export
+from slimline.models.layers import last_layer
 from slimline.models.registry import architecture_for
 from slimline.training.batch_norm import recalibrate
 
@@ -73,6 +76,8 @@ def run_step(model: str, step: str, data: Path, folder: Path) -> None:
         dataset = PreparedDataset.open(data)
         architecture = architecture_for(ModelConfig(name=model), dataset.stats)
         network = build(architecture)
+        # torchvision's transformers start with a last layer of zeros, whose logits are all the same.
+        nn.init.normal_(cast(nn.Linear, last_layer(network)).weight, std=0.02)
         # As after training: with its initial statistics a deep network's activations vanish or overflow.
         images = torch.from_numpy(dataset.read(dataset.rows("train")[:N_RECALIBRATION]))
         recalibrate(network, [images])
