@@ -49,6 +49,7 @@ class RankPool:
         ]
         for process in self.processes:
             process.start()
+        self.failure = ""  # of a rank, which ended with it
 
     def train(self, spec, folder):
         """Trains on as many of the processes as the spec says; True if it came to its end, False if it stopped."""
@@ -63,13 +64,16 @@ class RankPool:
         self._told(_call, function, ranks)
 
     def _told(self, action, argument, ranks):
+        assert not self.failure, f"a rank ended in an earlier test: {self.failure}"
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
         for inbox in self.inboxes[:ranks]:
             inbox.put((action, argument, ranks, port))
         answers = [self.outbox.get() for _ in range(ranks)]
         failures = [answer for answer in answers if answer not in ("done", "stopped")]
-        assert not failures, failures[0]
+        if failures:
+            self.failure = failures[0]
+        assert not failures, self.failure
         return answers
 
     def close(self):

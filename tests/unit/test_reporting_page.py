@@ -394,6 +394,12 @@ def test_resumed_trainings_are_marked(trees):
     assert not [e for e in section(trees["five"], "training").walk() if "resume-mark" in e.classes]
 
 
+def test_what_pruning_has_left_of_each_layer_is_shown_where_channels_went(trees):
+    rows = [[cell.text for cell in row] for row in table_rows(trees["five"].one("table", id="table-channels-pruned"))]
+    assert rows[-2:] == [["features.0", "32", "16", "16", "16", "50"], ["features.4", "64", "24", "24", "24", "38"]]
+    assert not any("channels-" in table.attributes["id"] for table in trees["alone"].all("table"))
+
+
 def test_where_nothing_is_recommended_the_most_accurate_compressed_variant_is_shown(written, tmp_path):
     inputs, _ = written["five"]
     metrics = read_json(inputs.metrics)

@@ -158,11 +158,25 @@ class Stage(Excerpt):
     ranks: int
 
 
+class PrunedLayer(Excerpt):
+    """Channels of a layer before pruning began, and those that are left."""
+
+    channels: int
+    kept: int
+
+
+class PruningRound(Excerpt):
+    """One round of a pruning job; `layers` is empty where weights were removed and no channels."""
+
+    layers: dict[str, PrunedLayer] = {}
+
+
 class Job(Excerpt):
     """`job.json`: the receipt of one training job."""
 
     attempts: list[Attempt] = []
     stages: list[Stage] = []
+    rounds: list[PruningRound] = []
     ranks: int
     threads_per_rank: int
     precision: str

@@ -9,8 +9,10 @@ from slimline.reporting.charts.curves import Curve, ResumeMark, curves_chart
 from slimline.reporting.format import fixed, plural, sentence_list, significant
 from slimline.reporting.inputs import Evidence
 from slimline.reporting.records import Epoch, History
+from slimline.reporting.sections.pruning import channels_left
 from slimline.reporting.view import (
     Block,
+    Details,
     Download,
     Figure,
     Figures,
@@ -31,13 +33,16 @@ Quantity = Callable[[Epoch], float | None]
 
 
 def training_section(evidence: Evidence) -> Section:
-    """Two pictures for each variant that took gradient steps."""
+    """Two pictures for each variant that took gradient steps, and what is left of those that were pruned."""
     lead = "Lines are means over seeds; bands reach from the lowest to the highest seed. Epochs count from 1."
-    blocks: list[Block] = []
+    blocks: list[Block | Details] = []
     for record in evidence.metrics.variants:
         histories = {seed: h for (variant, seed), h in evidence.histories.items() if variant == record.variant}
         if histories:
             blocks += _blocks(record, histories)
+        jobs = {seed: job for (variant, seed), job in evidence.jobs.items() if variant == record.variant}
+        if (left := channels_left(record.variant, jobs)) is not None:
+            blocks.append(left)
     trained = {variant for variant, _ in evidence.histories}
     untrained = [record.variant for record in evidence.metrics.variants if record.variant not in trained]
     if untrained:

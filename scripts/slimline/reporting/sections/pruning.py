@@ -1,0 +1,41 @@
+"""What pruning has left of each layer, seed by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from slimline.reporting.format import count, fixed, plural
+from slimline.reporting.records import Job
+from slimline.reporting.view import Cell, Column, Details, Table
+
+
+def channels_left(variant: str, jobs: Mapping[int, Job]) -> Details | None:
+    """A table of the channels of every layer before the first and after the last round.
+
+    Args:
+        variant: the pruned variant.
+        jobs: its receipts by seed.
+
+    Returns:
+        None where no channels were removed: other variants, and those whose weights alone were.
+    """
+    last = {seed: job.rounds[-1].layers for seed, job in jobs.items() if job.rounds and job.rounds[-1].layers}
+    if not last:
+        return None
+    layers = next(iter(last.values()))
+    columns = [Column("layer", numeric=False), Column("channels"), *(Column(f"seed {seed}", "left") for seed in last)]
+    columns.append(Column("left, %", "mean"))
+    rows = []
+    for name, layer in layers.items():
+        kept = [of_seed[name].kept for of_seed in last.values()]
+        share = sum(kept) / (len(kept) * layer.channels)
+        cells = [Cell(count(left), left) for left in kept]
+        rows.append(
+            [Cell(name), Cell(count(layer.channels), layer.channels), *cells, Cell(fixed(100 * share, 0), share)]
+        )
+    rounds = max(len(job.rounds) for job in jobs.values())
+    note = (
+        f"After {plural(rounds, 'round')} of pruning. Layers that are added up have one set of channels and stand here "
+        "under the name of the first."
+    )
+    return Details(f"Channels left in {variant}", [Table(f"channels-{variant}", "Channels", columns, rows, note=note)])
