@@ -15,7 +15,7 @@ from slimline.data.prepared import PreparedDataset
 from slimline.errors import SlimlineError
 from slimline.files import read_json
 from slimline.training import history as history_module
-from slimline.training import loop
+from slimline.training import run
 from slimline.training.checkpoint import newest_valid_checkpoint
 from slimline.training.ema import WeightAverage
 from slimline.training.finite import FiniteWatch, NotFinite
@@ -339,7 +339,7 @@ def test_compiling_in_place_keeps_names_and_values(spec, tmp_path, monkeypatch):
         compiled.append(self)
         compile_in_place(self, backend="eager")  # what is traced runs as it is: no compiler needed
 
-    monkeypatch.setattr(loop, "compiles", lambda wanted, device: True)
+    monkeypatch.setattr(run, "compiles", lambda wanted, device: True)
     monkeypatch.setattr(nn.Module, "compile", compile_eagerly)
     traced = train(with_recipe(spec, epochs=1), tmp_path / "b")
     assert len(compiled) == 1
