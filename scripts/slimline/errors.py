@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TypedDict, Unpack
+
+
+class Details(TypedDict, total=False):
+    """What may be said of a mistake besides that it is one."""
+
+    where: str | None
+    got: str | None
+    expected: str | None
+    next_step: str | None
+
 
 class SlimlineError(Exception):
     """A mistake that the user can mend, shown as one short screen without a traceback.
@@ -14,21 +25,13 @@ class SlimlineError(Exception):
         next_step: what to do now, a command where there is one.
     """
 
-    def __init__(
-        self,
-        what: str,
-        *,
-        where: str | None = None,
-        got: str | None = None,
-        expected: str | None = None,
-        next_step: str | None = None,
-    ) -> None:
+    def __init__(self, what: str, **details: Unpack[Details]) -> None:
         super().__init__(what)
         self.what = what
-        self.where = where
-        self.got = got
-        self.expected = expected
-        self.next_step = next_step
+        self.where = details.get("where")
+        self.got = details.get("got")
+        self.expected = details.get("expected")
+        self.next_step = details.get("next_step")
 
     def __str__(self) -> str:
         """The screen: the sentence, then one aligned line for each thing that is known."""
@@ -48,26 +51,12 @@ class NotSupportedError(SlimlineError):
     Only for what a library or a runtime cannot do, or did wrongly. A user's mistake, a full disk or a fault of our
     own is another error, which ends the run.
 
-    Args:
-        what: one sentence that says what is wrong.
-        where: the file, key or object it is about.
-        got: what was found there.
-        expected: what would have been right.
-        next_step: what to do now, a command where there is one.
+    Args as for `SlimlineError`, and:
         code: short name of the problem.
     """
 
-    def __init__(
-        self,
-        what: str,
-        *,
-        where: str | None = None,
-        got: str | None = None,
-        expected: str | None = None,
-        next_step: str | None = None,
-        code: str = "not-supported",
-    ) -> None:
-        super().__init__(what, where=where, got=got, expected=expected, next_step=next_step)
+    def __init__(self, what: str, *, code: str = "not-supported", **details: Unpack[Details]) -> None:
+        super().__init__(what, **details)
         self.code = code
 
     @property

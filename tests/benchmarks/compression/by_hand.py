@@ -22,13 +22,17 @@ BATCH, MOMENTUM = 128, 0.9
 
 @dataclass(frozen=True)
 class Training:
-    """What fine-tuning gets: images uint8 [n, c, h, w] with labels int64 [n], epochs and a peak learning rate."""
+    """What fine-tuning gets: images uint8 [n, c, h, w] with labels int64 [n], epochs and a peak learning rate.
+
+    `precision` is what slimline's own training computed in, `bf16` or `fp32`.
+    """
 
     images: torch.Tensor
     labels: torch.Tensor
     epochs: int
     learning_rate: float
     seed: int
+    precision: str
 
 
 def prune(model, ratio, training):
@@ -57,7 +61,7 @@ def finetune(model, training):
             images = training.images[rows]
             mirrored = torch.rand(len(rows), generator=generator) < 0.5
             images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
-            with torch.autocast("cpu", dtype=torch.bfloat16):
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=training.precision == "bf16"):
                 loss = functional.cross_entropy(model(images), training.labels[rows])
             optimizer.zero_grad()
             loss.backward()
