@@ -4,8 +4,10 @@ import gzip
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
+from onnx import TensorProto, numpy_helper
 
 from slimline.compression.quantize import calibration_images, quantize
 from slimline.compression.quantize_onnxruntime import CalibrationImages
@@ -125,6 +127,46 @@ def test_activations_are_unsigned_and_weights_per_channel(exported, digits, tmp_
     scales = [tensor for name, tensor in constants.items() if name.endswith("_scale") and tensor.dims]
     assert len(kernels) == 2
     assert {32, 64} <= {tensor.dims[0] for tensor in scales}
+
+
+def largest_number(file):
+    """The largest absolute value of the int8 kernels in a file."""
+    constants = [tensor for tensor in onnx.load(file).graph.initializer if len(tensor.dims) == 4]
+    arrays = [numpy_helper.to_array(tensor).astype(int) for tensor in constants if tensor.data_type == TensorProto.INT8]
+    return max(np.abs(array).max() for array in arrays)
+
+
+@pytest.mark.parametrize(
+    ("reduce_range", "architecture", "vnni", "largest"),
+    [
+        ("auto", "x86_64", True, 127),
+        ("auto", "x86_64", False, 64),
+        ("auto", "aarch64", False, 127),
+        (True, "x86_64", True, 64),
+        (False, "x86_64", False, 127),
+    ],
+)
+def test_weights_use_as_many_bits_as_the_cpu_can_add(
+    exported, digits, tmp_path, monkeypatch, reduce_range, architecture, vnni, largest
+):
+    capabilities = {"architecture": architecture, "avx512_vnni": vnni}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    report = run_quantize(exported, digits, tmp_path, reduce_range=reduce_range)
+    assert largest_number(tmp_path / "model.onnx") == largest
+    assert report["quantization"]["weight_bits"] == (7 if largest == 64 else 8)
+
+
+def test_with_seven_bits_no_sum_is_cut_off_on_any_cpu(exported, digits, tmp_path):
+    """Integer kernels give what the same numbers give in float, operator by operator."""
+    run_quantize(exported, digits, tmp_path, reduce_range=True)
+    data = PreparedDataset.open(digits)
+    images = data.read(data.rows("test")[:64])
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    plain = onnxruntime.InferenceSession(tmp_path / "model.onnx", options, providers=["CPUExecutionProvider"])
+    in_float = plain.run(None, {plain.get_inputs()[0].name: images})[0]
+    difference = np.abs(run_onnx(tmp_path / "model.onnx", images) - in_float)
+    assert difference.mean() < 0.01 * in_float.std()
 
 
 def test_calibration_takes_training_images_alone_and_repeats(digits):

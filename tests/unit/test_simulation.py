@@ -11,7 +11,6 @@ from training_fixtures import history, same, stopping_after, train, training_spe
 from slimline.compression import quantize_aware
 from slimline.compression.quantize import quantize
 from slimline.compression.simulation import (
-    INT8,
     FrozenBatchNorm2d,
     SimulatedConv2d,
     rounded_values,
@@ -19,6 +18,7 @@ from slimline.compression.simulation import (
     simulate,
     take_away,
 )
+from slimline.compression.weight_range import FULL, REDUCED, largest_weight
 from slimline.config.model import ModelConfig
 from slimline.config.variants import QuantizeConfig
 from slimline.data.prepared import PreparedDataset
@@ -57,15 +57,16 @@ def test_gradients_pass_where_values_are_in_range_and_only_there():
     assert values.grad.tolist() == [0.0, 2.0, 3.0, 4.0, 0.0]
 
 
-def test_weights_are_rounded_per_output_channel_and_take_whole_gradients():
+@pytest.mark.parametrize("largest", [FULL, REDUCED])
+def test_weights_are_rounded_per_output_channel_and_take_whole_gradients(largest):
     weight = torch.randn(4, 3, 3, 3) * torch.tensor([1e-3, 1.0, 50.0, 0.0]).view(4, 1, 1, 1)
     weight.requires_grad_()
-    rounded = rounded_weights(weight)
-    steps = weight.detach().abs().amax((1, 2, 3)) / INT8
+    rounded = rounded_weights(weight, largest)
+    steps = weight.detach().abs().amax((1, 2, 3)) / largest
     for channel in range(3):
         numbers = rounded[channel].detach() / steps[channel]
         np.testing.assert_allclose(numbers, numbers.round(), atol=1e-3)
-        assert numbers.abs().max().round() == INT8
+        assert numbers.abs().max().round() == largest
     assert not rounded[3].any()
     factors = torch.randn_like(weight)
     (rounded * factors).sum().backward()
@@ -77,10 +78,10 @@ def test_a_gradient_is_that_of_the_layer_with_the_rounded_numbers():
     torch.manual_seed(0)
     layer = nn.Conv2d(2, 3, 3)
     model = nn.Sequential(layer, nn.Flatten(), nn.Linear(3 * 16, 2))
-    simulate(model)
+    simulate(model, FULL)
     images = torch.randn(4, 2, 6, 6)
     layer(images).square().sum().backward()
-    inputs, weights = rounded_values(layer.eval(), "input", images), rounded_weights(layer.weight).detach()
+    inputs, weights = rounded_values(layer.eval(), "input", images), rounded_weights(layer.weight, FULL).detach()
     weights.requires_grad_()
     nn.functional.conv2d(inputs, weights, layer.bias).square().sum().backward()
     torch.testing.assert_close(layer.weight.grad, weights.grad)
@@ -104,7 +105,7 @@ def test_ranges_follow_batches_in_training_only():
 def test_rounding_then_folding_is_folding_then_rounding():
     """Why batch normalisation need not be folded in training."""
     weight, factors = torch.randn(5, 4, 3, 3), torch.tensor([2.0, -0.3, 1e-4, 7.0, -1.0]).view(5, 1, 1, 1)
-    torch.testing.assert_close(rounded_weights(weight * factors), rounded_weights(weight) * factors)
+    torch.testing.assert_close(rounded_weights(weight * factors, FULL), rounded_weights(weight, FULL) * factors)
 
 
 def architecture(name):
@@ -119,7 +120,7 @@ def test_what_is_simulated_can_be_taken_away_and_the_last_layer_never_is():
     model = build(architecture("resnet8"))
     plain = [(name, type(module)) for name, module in model.named_modules()]
     weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    simulate(model)
+    simulate(model, FULL)
     assert model.state_dict().keys() > weights.keys()
     assert type(last_layer(model)) is nn.Linear
     n_layers = sum(isinstance(module, SimulatedConv2d) for module in model.modules())
@@ -138,7 +139,7 @@ def test_what_is_simulated_can_be_taken_away_and_the_last_layer_never_is():
 
 def test_batch_normalisation_keeps_the_statistics_of_the_parent():
     model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2 * 4, 2))
-    simulate(model)
+    simulate(model, FULL)
     assert type(model[1]) is FrozenBatchNorm2d
     before = model[1].running_mean.clone()
     model.train()(torch.randn(8, 1, 2, 2)).sum().backward()
@@ -151,6 +152,7 @@ def test_batch_normalisation_keeps_the_statistics_of_the_parent():
 def test_the_int8_file_computes_what_was_trained(digits, tmp_path, runtime, name):
     """Ranges and weights of the file are those of the simulation, so that little more than rounding is between them."""
     torch.manual_seed(0)
+    config = QuantizeConfig(runtime=runtime, epochs=1, calibration_samples=64)
     data = PreparedDataset.open(digits)
     shape = architecture_for(ModelConfig(name=name), data.stats)
     model = build(shape)
@@ -159,7 +161,7 @@ def test_the_int8_file_computes_what_was_trained(digits, tmp_path, runtime, name
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     for step in range(30):
         if step == 20:
-            simulate(model)
+            simulate(model, largest_weight(config) if runtime == "onnxruntime" else FULL)
         optimizer.zero_grad()
         nn.functional.cross_entropy(model.train()(images), labels).backward()
         optimizer.step()
@@ -176,7 +178,7 @@ def test_the_int8_file_computes_what_was_trained(digits, tmp_path, runtime, name
     )  # fmt: skip
     quantize(
         tmp_path / "float.onnx", tmp_path / "float.json", tmp_path / "reference.safetensors", digits,
-        QuantizeConfig(runtime=runtime, epochs=1, calibration_samples=64), variant="qat", seed=0,
+        config, variant="qat", seed=0,
         output=tmp_path / "model.onnx", report=tmp_path / "export.json", trained=tmp_path / "model.json",
     )  # fmt: skip
     report = read_json(tmp_path / "export.json")

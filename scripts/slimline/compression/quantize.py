@@ -82,7 +82,7 @@ def _quantized(
         next_step="leave this variant out for this model",
     ):
         if config.target_runtime == "onnxruntime":
-            model, facts = quantize_onnxruntime(parent, images, config.method, ranges)
+            model, facts = quantize_onnxruntime(parent, images, config, ranges)
         else:
             from slimline.compression.quantize_openvino import quantize_openvino  # its libraries take a second to load
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from torch import nn
 
 from slimline.compression.simulation import simulate, take_away
+from slimline.compression.weight_range import FULL, largest_weight
+from slimline.config.variants import QuantizeConfig
 from slimline.models.architecture import Architecture
 from slimline.models.artifact import load_artifact
 from slimline.training.distributed import World
@@ -25,7 +27,8 @@ def _simulated_parent(spec: TrainingSpec, world: World) -> tuple[nn.Module, Arch
     del world
     assert spec.parent is not None
     model, architecture = load_artifact(spec.parent)
-    simulate(model)
+    assert isinstance(spec.step, QuantizeConfig)
+    simulate(model, FULL if spec.step.target_runtime == "openvino" else largest_weight(spec.step))
     return model, architecture, cross_entropy(spec.recipe.label_smoothing)
 
 

@@ -24,6 +24,8 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from slimline.compression.graph import Ranges, float_but_last, last_layer, ranges_of_values
+from slimline.compression.weight_range import REDUCED, largest_weight
+from slimline.config.variants import QuantizeConfig
 from slimline.models.session import INPUT
 
 # Large images come in smaller batches: while it calibrates, the runtime keeps most activations of a batch, which for a
@@ -53,19 +55,21 @@ class CalibrationImages(CalibrationDataReader):  # type: ignore[misc]
 
 
 def quantize_onnxruntime(
-    parent: Path, images: npt.NDArray[np.uint8], method: str, ranges: Ranges
+    parent: Path, images: npt.NDArray[np.uint8], config: QuantizeConfig, ranges: Ranges
 ) -> tuple[onnx.ModelProto, dict[str, Any]]:
     """The int8 graph of a float one.
 
     Args:
         parent: the float ONNX file.
         images: uint8 [n, c, h, w] that give the ranges of the activations.
-        method: one of METHODS.
+        config: how ranges are taken, and how many bits weights use.
         ranges: those that layers were trained with, by name; they go before those of the images.
 
     Returns:
-        The graph; layers that are float in it besides the last one, and how many values have a trained range.
+        The graph; layers that are float in it besides the last one, how many values have a trained range, and how
+        many bits weights use.
     """
+    largest = largest_weight(config)
     with TemporaryDirectory() as folder:
         prepared, quantized = Path(folder, "prepared.onnx"), Path(folder, "quantized.onnx")
         quant_pre_process(parent, prepared, skip_symbolic_shape=True)
@@ -79,12 +83,14 @@ def quantize_onnxruntime(
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             per_channel=True,
-            calibrate_method=METHODS[method],
+            calibrate_method=METHODS[config.method],
+            reduce_range=largest == REDUCED,
             nodes_to_exclude=[last_layer(model)],
             extra_options={"TensorQuantOverrides": {name: [_override(*range_)] for name, range_ in trained.items()}},
         )
         result = onnx.load(quantized)
-    return result, {"float_layers": float_but_last(result), "trained_ranges": len(trained)}
+    facts = {"float_layers": float_but_last(result), "trained_ranges": len(trained)}
+    return result, facts | {"weight_bits": 7 if largest == REDUCED else 8}
 
 
 def _override(low: float, high: float) -> dict[str, Any]:

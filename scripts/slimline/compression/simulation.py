@@ -1,7 +1,7 @@
 """Layers that compute in float what the int8 file will compute (Jacob et al., CVPR 2018).
 
-Weights are rounded to signed 8 bits with one scale per output channel, activations to unsigned 8 bits with one scale
-and zero point per tensor, from a moving average of the smallest and largest value of each batch. Rounding passes
+Weights are rounded to signed 8 bits, or 7, with one scale per output channel, activations to unsigned 8 bits with one
+scale and zero point per tensor, from a moving average of the smallest and largest value of each batch. Rounding passes
 gradients on where the value is in range and none where it is not (straight-through estimator, Bengio et al., 2013).
 
 Batch normalisation keeps the parent's statistics: so it is the constant factor per channel that the exporter folds
@@ -21,7 +21,7 @@ from slimline.models.layers import last_layer
 
 # Share of a batch's smallest and largest value in their moving averages.
 MOMENTUM = 0.01
-INT8, UINT8 = 127, 255  # largest values; int8 is used symmetrically
+UINT8 = 255  # largest value
 # Which values of a layer are rounded: those that come in, or those that go out.
 INPUT, OUTPUT = "input", "output"
 PARTS = ("low", "high", "batches")
@@ -33,9 +33,11 @@ Ranges = dict[str, tuple[float, float]]
 class SimulatedConv2d(nn.Conv2d):
     """A convolution of rounded values with rounded weights."""
 
+    largest_weight: int
+
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name that torch gives it)
         """Feature maps [n, c, h, w]."""
-        weights = rounded_weights(self.weight)
+        weights = rounded_weights(self.weight, self.largest_weight)
         maps: Tensor = self._conv_forward(rounded_values(self, INPUT, input), weights, self.bias)
         return maps
 
@@ -43,9 +45,13 @@ class SimulatedConv2d(nn.Conv2d):
 class SimulatedLinear(nn.Linear):
     """A matrix product of rounded values with rounded weights."""
 
+    largest_weight: int
+
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """Values [..., features]."""
-        return functional.linear(rounded_values(self, INPUT, input), rounded_weights(self.weight), self.bias)
+        return functional.linear(
+            rounded_values(self, INPUT, input), rounded_weights(self.weight, self.largest_weight), self.bias
+        )
 
 
 class FrozenBatchNorm2d(nn.BatchNorm2d):
@@ -66,11 +72,15 @@ SIMULATED: dict[type[nn.Module], type[nn.Module]] = {
 }
 
 
-def simulate(model: nn.Module) -> None:
+def simulate(model: nn.Module, largest_weight: int) -> None:
     """Makes every convolution and linear layer but the last compute with rounded numbers, in place.
 
     Parameters keep their names. Ranges are buffers, so that they are saved and restored like running statistics.
     Attention's own products stay in float.
+
+    Args:
+        model: a float model.
+        largest_weight: what the largest weight of a channel is rounded to.
     """
     last = last_layer(model)
     added = set(_added_to_others(model))
@@ -81,6 +91,7 @@ def simulate(model: nn.Module) -> None:
         module.__class__ = kind
         if kind is not FrozenBatchNorm2d:
             _add_range(module, INPUT)
+            module.largest_weight = largest_weight  # type: ignore[assignment]
         elif module in added:
             _add_range(module, OUTPUT)
 
@@ -104,16 +115,18 @@ def take_away(model: nn.Module) -> Ranges:
                 ranges[f"{before}.{side}"] = tuple(float(getattr(module, f"{side}_{part}")) for part in PARTS[:2])
                 for part in PARTS:
                     delattr(module, f"{side}_{part}")
+        if kind is not nn.BatchNorm2d:
+            del module.largest_weight
         module.__class__ = kind
     return ranges  # type: ignore[return-value]
 
 
-def rounded_weights(weight: Tensor) -> Tensor:
-    """`weight` [out, ...] rounded to signed 8 bits, one scale for each output channel."""
+def rounded_weights(weight: Tensor, largest: int) -> Tensor:
+    """`weight` [out, ...] rounded to -largest .. largest, one scale for each output channel."""
     with torch.no_grad():
-        scale = weight.detach().float().abs().flatten(1).amax(1).clamp_min(1e-12) / INT8
+        scale = weight.detach().float().abs().flatten(1).amax(1).clamp_min(1e-12) / largest
     zero_point = torch.zeros_like(scale, dtype=torch.int32)
-    return torch.fake_quantize_per_channel_affine(weight, scale, zero_point, 0, -INT8, INT8)
+    return torch.fake_quantize_per_channel_affine(weight, scale, zero_point, 0, -largest, largest)
 
 
 def rounded_values(layer: nn.Module, side: str, values: Tensor) -> Tensor:

@@ -140,6 +140,11 @@ class QuantizeConfig(Config):
         default="minmax",
         description="How ranges are taken from the calibration images; `entropy` in ONNX Runtime only.",
     )
+    reduce_range: Literal["auto"] | bool = Field(
+        default="auto",
+        description="ONNX Runtime only: weights of 7 bits, for x86 CPUs without VNNI, on which sums of products of 8 "
+        "bits are cut off. `auto`: where this machine's CPU is such a one.",
+    )
     accuracy_drop: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
         default=None,
         description="Accuracy control, OpenVINO only: layers go back to float, those that cost most first, until no "
@@ -177,6 +182,8 @@ def _quantize_mistakes(raw: Any) -> list[InitErrorDetails]:
         mistakes.append(mistake_at(("runtime",), "`onnxruntime` with `dtype: bf16`", expected))
     if runtime == "openvino" and method == "entropy":
         mistakes.append(mistake_at(("method",), "`entropy` for OpenVINO", "`minmax` or `percentile`"))
+    if runtime == "openvino" and isinstance(raw.get("reduce_range"), bool):
+        mistakes.append(mistake_at(("reduce_range",), "`reduce_range` for OpenVINO", "no such setting: NNCF chooses"))
     if dtype == "bf16":
         for key in ("accuracy_drop", "epochs"):  # other settings have defaults, which a resolved config names
             if raw.get(key):
