@@ -32,8 +32,7 @@ def pool():
 def images_per_s(pool, data, name, batch_size, ranks, folder):
     spec = TrainingSpec(
         experiment="bench", variant="dense", seed=0, entry="slimline.training.job:run", prepared=data, code="",
-        inputs={},
-        recipe=TrainConfig(epochs=1, batch_size=batch_size, log_every_steps=1), model=ModelConfig(name=name),
+        inputs={}, recipe=TrainConfig(epochs=1, batch_size=batch_size, log_every_steps=1), model=ModelConfig(name=name),
         allocation=Allocation(1, ranks, CORES // ranks, "cpu", "fp32", batch_size // ranks, 1),
     )  # fmt: skip
     folder.mkdir()

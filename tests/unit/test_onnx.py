@@ -139,9 +139,9 @@ def largest_number(file):
 @pytest.mark.parametrize(
     ("reduce_range", "architecture", "vnni", "largest"),
     [
-        ("auto", "x86_64", True, 127),
-        ("auto", "x86_64", False, 64),
-        ("auto", "aarch64", False, 127),
+        (None, "x86_64", True, 127),
+        (None, "x86_64", False, 64),
+        (None, "aarch64", False, 127),
         (True, "x86_64", True, 64),
         (False, "x86_64", False, 127),
     ],

@@ -161,7 +161,7 @@ def test_the_int8_file_computes_what_was_trained(digits, tmp_path, runtime, name
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     for step in range(30):
         if step == 20:
-            simulate(model, largest_weight(config) if runtime == "onnxruntime" else FULL)
+            simulate(model, largest_weight(config))
         optimizer.zero_grad()
         nn.functional.cross_entropy(model.train()(images), labels).backward()
         optimizer.step()

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from slimline.compression.simulation import simulate, take_away
-from slimline.compression.weight_range import FULL, largest_weight
+from slimline.compression.weight_range import largest_weight
 from slimline.config.variants import QuantizeConfig
 from slimline.models.architecture import Architecture
 from slimline.models.artifact import load_artifact
@@ -28,7 +28,7 @@ def _simulated_parent(spec: TrainingSpec, world: World) -> tuple[nn.Module, Arch
     assert spec.parent is not None
     model, architecture = load_artifact(spec.parent)
     assert isinstance(spec.step, QuantizeConfig)
-    simulate(model, FULL if spec.step.target_runtime == "openvino" else largest_weight(spec.step))
+    simulate(model, largest_weight(spec.step))
     return model, architecture, cross_entropy(spec.recipe.label_smoothing)
 
 

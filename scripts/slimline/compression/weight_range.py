@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 
 from slimline.config.variants import QuantizeConfig
+from slimline.cpu import cpu_has_any
 
 # Instructions that add such products in 32 bits; by torch's names.
 VNNI_CAPABILITIES = ("avx512_vnni", "avx_vnni", "amx_int8")
@@ -18,13 +19,16 @@ FULL, REDUCED = 127, 64
 
 
 def largest_weight(config: QuantizeConfig) -> int:
-    """The whole number to which the largest weight of a channel is rounded; `auto` goes by this machine's CPU."""
-    reduces = _sums_overflow() if config.reduce_range == "auto" else config.reduce_range
+    """The whole number to which the largest weight of a channel is rounded, by this CPU where the config is silent.
+
+    OpenVINO's weights have 8 bits: NNCF sees to its sums itself.
+    """
+    if config.target_runtime == "openvino":
+        return FULL
+    reduces = _sums_overflow() if config.reduce_range is None else config.reduce_range
     return REDUCED if reduces else FULL
 
 
 def _sums_overflow() -> bool:
-    capabilities = torch.cpu.get_capabilities()
-    if capabilities.get("architecture") != "x86_64":
-        return False
-    return not any(capabilities.get(name, False) for name in VNNI_CAPABILITIES)
+    is_x86 = torch.cpu.get_capabilities().get("architecture") == "x86_64"
+    return is_x86 and not cpu_has_any(VNNI_CAPABILITIES)

@@ -140,10 +140,10 @@ class QuantizeConfig(Config):
         default="minmax",
         description="How ranges are taken from the calibration images; `entropy` in ONNX Runtime only.",
     )
-    reduce_range: Literal["auto"] | bool = Field(
-        default="auto",
+    reduce_range: bool | None = Field(
+        default=None,
         description="ONNX Runtime only: weights of 7 bits, for x86 CPUs without VNNI, on which sums of products of 8 "
-        "bits are cut off. `auto`: where this machine's CPU is such a one.",
+        "bits are cut off; where unset, by this machine's CPU.",
     )
     accuracy_drop: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
         default=None,

@@ -6,10 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from slimline.config.cluster import ClusterConfig
 from slimline.config.train import TrainConfig
+from slimline.cpu import cpu_has_any
 from slimline.errors import SlimlineError
 from slimline.plan.footprint import Footprint
 from slimline.plan.parallelism import Parallelism, parallelism_for
@@ -197,6 +196,5 @@ def _precision(recipe: TrainConfig, gpus_per_node: int, cluster: ClusterConfig) 
 
 def _cpus_have_bf16(cluster: ClusterConfig) -> bool:
     if cluster.cpu_bf16 is None and cluster.executor == "local":
-        capabilities = torch.cpu.get_capabilities()
-        return any(capabilities.get(name, False) for name in BF16_CAPABILITIES)
+        return cpu_has_any(BF16_CAPABILITIES)
     return bool(cluster.cpu_bf16)

@@ -59,7 +59,7 @@ class Trainer(Run):
         self.world.seed(self.step_seeds[step])
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
-        step_loss: Tensor | None = None
+        losses: list[Tensor] = []
         accumulation = self.spec.allocation.accumulation
         for part in range(accumulation):
             batch = next(batches)
@@ -69,10 +69,10 @@ class Trainer(Run):
                 loss = self.loss_sum(logits, batch)
                 # Ranks' gradients are averaged: scaled so, they add up to the mean over the global batch.
                 self.precision.backward(loss * (self.world.size / n_images))
-            step_loss = loss.detach() if step_loss is None else step_loss + loss.detach()
+            losses.append(loss.detach())
             self.tally.add(correct=(logits.detach().argmax(1) == batch.labels).sum())
             self.tally.see(batch.rows)
-        assert step_loss is not None, "a step has at least one part"
+        step_loss = sum(losses[1:], losses[0])
         self.tally.add(loss=step_loss)
         self.precision.unscale(self.optimizers)
         self.step_loss = step_loss / n_images
