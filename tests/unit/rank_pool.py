@@ -126,8 +126,8 @@ def _stopping(folder):
     bad_step, times, bad_rank = map(int, spoilt)
     original, original_see, done, seen, spoils = Trainer._train_step, Tally.see, [], [], []
 
-    def see(self, rows):
-        original_see(self, rows)
+    def see(self, rows, *answers):
+        original_see(self, rows, *answers)
         seen.extend(rows.tolist())
 
     def step(self, epoch, number, *args):

@@ -28,6 +28,12 @@ def test_exif_orientation_is_applied(tmp_path):
     np.testing.assert_array_equal(decode_image(path), np.rot90(COLOURS, k=-1))
 
 
+def test_an_orientation_that_is_said_in_xmp_alone_is_applied(tmp_path):
+    image = Image.new("RGB", (8, 4))
+    image.save(tmp_path / "turned.jpg", xmp=b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>')
+    assert decode_image(tmp_path / "turned.jpg").shape == (8, 4, 3)
+
+
 def test_transparent_pixels_are_laid_on_white(tmp_path):
     rgba = np.zeros((1, 2, 4), np.uint8)
     rgba[0, 1] = (10, 20, 30, 255)

@@ -158,7 +158,7 @@ def test_the_profiler_leaves_a_trace_of_the_steps_asked_for(spec, tmp_path):
 
 def test_a_heartbeat_has_no_loss_where_it_is_not_a_number():
     tally = Tally(Progress(), World(0, 1, torch.device("cpu")))
-    tally.see(np.arange(4))
+    tally.see(np.arange(4), torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64))
     tally.add(loss=float("nan"), seconds=2.0)
     assert tally.pace(images_to_go=8) == {"loss": None, "images_per_s": 2.0, "eta_s": 4.0}
 

@@ -14,8 +14,8 @@ from slimline.data.audit_table import AuditRow, PublishedSplit, write_audit_tabl
 from slimline.data.duplicates import DuplicateGroup, find_duplicates
 from slimline.data.findings import find_all, surplus
 from slimline.data.images import UnreadableImageError, pixel_sha256
-from slimline.data.progress import map_in_order
 from slimline.data.readers import Reader, Sample, open_reader
+from slimline.data.side_by_side import map_in_order
 from slimline.data.splits import holdout
 from slimline.files import read_json, write_json
 

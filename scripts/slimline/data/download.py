@@ -15,7 +15,7 @@ from slimline.config.dataset import DatasetConfig
 from slimline.data.folder import FolderFile, scan_folder
 from slimline.data.identity import dataset_id
 from slimline.data.options import folder_root
-from slimline.data.progress import map_in_order
+from slimline.data.side_by_side import map_in_order
 from slimline.data.sources import DIGITS_SHA256, SOURCES, SourceFile
 from slimline.data.transfer import fetch, is_url, is_whole
 from slimline.errors import SlimlineError

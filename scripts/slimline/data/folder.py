@@ -12,7 +12,7 @@ from slimline.config.dataset import DatasetConfig
 from slimline.data.options import folder_root
 from slimline.errors import SlimlineError
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 LAYOUT = "train/<class>/ and test/<class>/, or only train/<class>/, or one folder per class"
 
 Layout = Literal["train-test", "train", "classes"]
@@ -61,10 +61,12 @@ def scan_folder(cfg: DatasetConfig) -> FolderScan:
     empty: list[str] = []
     n_ignored = sum(_is_file(path) for parent in {root, *splits} for path in _visible(parent))
     for folder in class_folders:
-        files = list(_files_below(folder))
-        found = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
-        n_ignored += len(files) - len(found)
-        images += [_look_at(path, root) for path in found]
+        found: list[FolderFile] = []
+        for parent, names in _files_below(folder):
+            chosen = [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
+            n_ignored += len(names) - len(chosen)
+            found += _look_at(parent, chosen, root)
+        images += found
         if not found:
             empty.append(_name(folder, root))
     if not images:
@@ -111,20 +113,30 @@ def _is_file(path: Path) -> bool:
     return not path.is_dir()
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
+def _files_below(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Every folder in and below this one, with the names of its files."""
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(parent, name) for name in sorted(files) if not name.startswith("."))
+        yield parent, sorted(name for name in files if not name.startswith("."))
 
 
-def _look_at(path: Path, root: Path) -> FolderFile:
-    try:
-        status = path.stat()
-    except OSError:  # a dangling link, say: the audit names it
-        return FolderFile(_name(path, root), 0, 0)
-    return FolderFile(_name(path, root), status.st_size, status.st_mtime_ns)
+def _look_at(parent: str, names: list[str], root: Path) -> Iterator[FolderFile]:
+    """Files of one folder; of strings, since a path object for each of a million files takes a minute."""
+    below = _name(Path(parent), root)
+    for name in names:
+        shown = f"{below}/{_unicode(name)}"
+        try:
+            status = os.stat(f"{parent}/{name}")  # noqa: PTH116
+        except OSError:  # a dangling link, say: the audit names it
+            yield FolderFile(shown, 0, 0)
+        else:
+            yield FolderFile(shown, status.st_size, status.st_mtime_ns)
 
 
 def _name(path: Path, root: Path) -> str:
+    return _unicode(path.relative_to(root).as_posix())
+
+
+def _unicode(name: str) -> str:
     # JSON and parquet hold Unicode only. An escaped name finds no file later, and the audit says so.
-    return os.fsencode(path.relative_to(root).as_posix()).decode(errors="backslashreplace")
+    return os.fsencode(name).decode(errors="backslashreplace")

@@ -20,10 +20,10 @@ from slimline.data.images import Pixels, UnreadableImageError, pixel_sha256
 from slimline.data.jpeg_shards import decode_jpeg, encode_jpeg, write_jpeg_shards
 from slimline.data.moments import Moments
 from slimline.data.prepared import FORMAT, SPLITS, ExcludedSample, Split, Stats, Storage
-from slimline.data.progress import map_in_order
 from slimline.data.readers import Reader, open_reader
 from slimline.data.screening import screen
 from slimline.data.shards import write_shards
+from slimline.data.side_by_side import map_in_order
 from slimline.data.splits import holdout
 from slimline.data.table import write_table
 from slimline.errors import SlimlineError

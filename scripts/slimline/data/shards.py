@@ -65,8 +65,9 @@ def write_shards(
             shard = np.lib.format.open_memmap(
                 temporary / f"images-{number:05d}.npy", mode="w+", dtype=np.uint8, shape=(n_rows, *shape)
             )
+            rows = np.asarray(shard)  # a memmap as plain array: writing to it costs less
             for row in range(n_rows):
-                shard[row] = next(images)
+                rows[row] = next(images)
             shard.flush()
 
 

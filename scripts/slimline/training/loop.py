@@ -70,8 +70,7 @@ class Trainer(Run):
                 # Ranks' gradients are averaged: scaled so, they add up to the mean over the global batch.
                 self.precision.backward(loss * (self.world.size / n_images))
             losses.append(loss.detach())
-            self.tally.add(correct=(logits.detach().argmax(1) == batch.labels).sum())
-            self.tally.see(batch.rows)
+            self.tally.see(batch.rows, logits, batch.labels)
         step_loss = sum(losses[1:], losses[0])
         self.tally.add(loss=step_loss)
         self.precision.unscale(self.optimizers)

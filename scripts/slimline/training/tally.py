@@ -13,6 +13,9 @@ from slimline.data.batches import Rows, samples_digest
 from slimline.training.checkpoint import COUNTS, TIMES, Progress
 from slimline.training.distributed import World
 
+# Answers of steps that are judged together: three operations for all of them, and not for each.
+MOST_ANSWERS = 16
+
 
 class Tally:
     """Counts into the sums and the digest of `progress`.
@@ -23,26 +26,37 @@ class Tally:
     def __init__(self, progress: Progress, world: World) -> None:
         self.progress, self.world = progress, world
         self._seen: list[Rows] = []  # since the digest was last asked for
+        self._answers: list[tuple[Tensor, Tensor]] = []  # logits and labels that are not judged yet
         progress.sums = progress.sums_of(world.rank, world.size)
         if world.rank > 0:
             progress.digest = 0  # a checkpoint's is that of all ranks
 
     def clear(self) -> None:
         """Starts an epoch."""
-        self.progress.sums, self.progress.digest, self._seen = {}, 0, []
+        self.progress.sums, self.progress.digest, self._seen, self._answers = {}, 0, [], []
 
     def add(self, **values: float | Tensor) -> None:
         """Adds to the sums; tensors stay on their device."""
         for name, value in values.items():
             self.progress.sums[name] = self.progress.sums.get(name, 0.0) + value  # type: ignore[assignment]
 
-    def see(self, rows: Rows) -> None:
-        """Notes which samples a step has seen."""
+    def see(self, rows: Rows, logits: Tensor, labels: Tensor) -> None:
+        """Notes which samples a step has seen, and what it answered.
+
+        Args:
+            rows: which samples, int64 [n].
+            logits: the answers [n, k].
+            labels: what would have been right, int64 [n].
+        """
         self.add(samples=len(rows))
         self._seen.append(rows)
+        self._answers.append((logits.detach(), labels))
+        if len(self._answers) == MOST_ANSWERS:
+            self._judge()
 
     def figures(self) -> dict[str, float]:
         """Mean loss and accuracy of the epoch over all ranks, and speed and seconds of this one; a collective."""
+        self._judge()
         sums = self.progress.sums
         values = [float(sums.get(name, 0.0)) for name in COUNTS]
         loss, correct, samples = self.world.sum(
@@ -59,6 +73,7 @@ class Tally:
 
     def of_ranks(self) -> list[dict[str, float]]:
         """The sums of each rank."""
+        self._judge()
         names = (*COUNTS, *TIMES)
         mine = torch.tensor([float(self.progress.sums.get(name, 0.0)) for name in names], dtype=torch.float64)
         return [dict(zip(names, row, strict=True)) for row in self.world.gather(mine).tolist()]
@@ -80,3 +95,9 @@ class Tally:
             "images_per_s": images_per_s,
             "eta_s": images_to_go / images_per_s if images_per_s else None,
         }
+
+    def _judge(self) -> None:
+        if self._answers:
+            logits, labels = map(torch.cat, zip(*self._answers, strict=True))
+            self.add(correct=(logits.argmax(1) == labels).sum())
+            self._answers = []
