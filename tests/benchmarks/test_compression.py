@@ -13,6 +13,7 @@ from statistics import median
 import numpy as np
 import pytest
 import torch
+from benchmarks.clusters import two_cores
 from benchmarks.compression import by_hand
 from pipeline.clones import clone_into
 
@@ -63,7 +64,7 @@ class Figures:
 def experiment(tmp_path_factory):
     """The folder of results of slimline's own run, and the prepared data."""
     clone = clone_into(tmp_path_factory.mktemp("ours") / "clone")
-    config = clone.write_config("side", **CONFIG)
+    config = clone.write_config("side", **CONFIG, cluster=two_cores(clone))
     targets = [f"results/side/{name}/seed-{SEED}/proof.json" for name in ("dense", *CONFIG["variants"])]
     clone.snakemake(*targets, "--cores", 2, *config)
     (stats,) = clone.folder.glob("data/*/*/stats.json")

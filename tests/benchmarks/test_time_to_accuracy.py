@@ -8,13 +8,12 @@ from statistics import mean
 
 import pyarrow.parquet as pq
 import pytest
-import yaml
+from benchmarks.clusters import two_cores
 from pipeline.clones import clone_into
 
 from slimline.files import read_json
 
 SEEDS = (0, 1, 2)
-CLUSTER = {"name": "two-cores", "executor": "local", "cpus_per_node": 2, "cpus_per_task": 2, "memory_mb_per_node": 4096}
 # experiment, least mean accuracy, most minutes of training a seed
 RECIPES = [("fashion-mnist", 0.93, 5.0), ("fashion-mnist-longer", 0.94, 20.0)]
 
@@ -28,11 +27,10 @@ def accuracy(seed_folder):
 @pytest.mark.parametrize(("experiment", "least_accuracy", "most_minutes"), RECIPES)
 def test_fashion_mnist_on_two_cores(experiment, least_accuracy, most_minutes, tmp_path):
     clone = clone_into(tmp_path / "clone")
-    (clone.folder / "config/clusters/two-cores.yaml").write_text(yaml.safe_dump(CLUSTER))
     folders = [f"results/{experiment}/dense/seed-{seed}" for seed in SEEDS]
     targets = [f"{folder}/predictions.parquet" for folder in folders]
     clone.snakemake(
-        *targets, "--cores", 2, "--configfile", f"config/{experiment}.yaml", "--config", "cluster=two-cores"
+        *targets, "--cores", 2, "--configfile", f"config/{experiment}.yaml", "--config", f"cluster={two_cores(clone)}"
     )
     seeds = [clone.folder / folder for folder in folders]
     accuracies, minutes = (

@@ -71,15 +71,7 @@ def test_a_step_that_cannot_be_done_is_a_row_with_its_reason_and_the_rest_is_mad
     assert clone.jobs("--cores", 1, *config) == {}
 
 
-@pytest.mark.parametrize(
-    ("when", "number"),
-    [
-        ("rule train:", signal.SIGINT),
-        ("rule prune:", signal.SIGTERM),
-        ("rule export:", signal.SIGINT),
-        ("rule predict:", signal.SIGTERM),
-    ],
-)
+@pytest.mark.parametrize(("when", "number"), [("rule train:", signal.SIGINT), ("rule export:", signal.SIGTERM)])
 def test_interrupted_anywhere_and_run_again_the_accuracies_are_the_same(clone, tiny, reference, when, number):
     config = clone.write_config("tiny", **tiny)
     with subprocess.Popen(

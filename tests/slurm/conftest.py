@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from pipeline.clones import clone_into
 
 from slimline.localcluster import host
 from slimline.localcluster.settings import ClusterFolder
 
 POLL_S = 0.25
+DATASET = {"name": "digits"}
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,14 @@ def clean(slurm):
         name, state = node.split()
         if state != "idle":
             slurm.run("resume-node", name)
+
+
+@pytest.fixture(scope="session")
+def with_data(tmp_path_factory):
+    """A clone with the prepared data of the trainings here, to be copied."""
+    clone = clone_into(tmp_path_factory.mktemp("with-data") / "clone")
+    clone.snakemake("preprocess", "--cores", 2, *clone.write_config("data", dataset=DATASET, model={"name": "resnet8"}))
+    return clone
 
 
 @pytest.fixture

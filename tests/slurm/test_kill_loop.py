@@ -24,9 +24,10 @@ SEED = 20_261_123
 
 
 @pytest.fixture(scope="module")
-def unbroken(slurm, tmp_path_factory):
+def unbroken(slurm, with_data, tmp_path_factory):
     """The same training, left alone."""
-    place = Workplace.make(tmp_path_factory.mktemp("unbroken") / "clone", slurm, "unbroken", epochs=EPOCHS)
+    clone = with_data.copy(tmp_path_factory.mktemp("unbroken") / "clone")
+    place = Workplace.make(clone, slurm, "unbroken", epochs=EPOCHS)
     place.clone.snakemake(*place.arguments())
     return place
 
@@ -85,11 +86,11 @@ FAULTS = (
 )  # fmt: skip
 
 
-def test_twenty_faults_change_nothing_but_the_time(unbroken, slurm, clean, tmp_path, say):
+def test_twenty_faults_change_nothing_but_the_time(unbroken, slurm, clean, with_data, tmp_path, say):
     assert len(FAULTS) == 20
     chance = random.Random(SEED)
     faults = chance.sample(FAULTS, len(FAULTS))
-    place = Workplace.make(tmp_path / "clone", slurm, "unbroken", epochs=EPOCHS)
+    place = Workplace.make(with_data.copy(tmp_path / "clone"), slurm, "unbroken", epochs=EPOCHS)
     process = place.start()
     place.wait_until_training()
     for number, fault in enumerate(faults):

@@ -17,11 +17,11 @@ pytestmark = pytest.mark.slurm
 
 
 @pytest.fixture
-def workplace(clean, tmp_path):
+def workplace(clean, with_data, tmp_path):
     """A working copy with a short training of its own."""
 
     def make(name="short", **options):
-        return Workplace.make(tmp_path / name, clean, name, **({"epochs": 60} | options))
+        return Workplace.make(with_data.copy(tmp_path / name), clean, name, **({"epochs": 60} | options))
 
     return make
 
@@ -235,8 +235,8 @@ def test_a_suspended_job_is_not_taken_for_stuck(training):
     assert len(read_json(place.job_folder / "receipt.json")["attempts"]) == 1
 
 
-def test_fifty_jobs_ask_politely_and_run_side_by_side(workplace, slurm):
-    seeds = list(range(50))
+def test_many_jobs_ask_politely_and_run_side_by_side(workplace, slurm):
+    seeds = list(range(20))
     place = workplace("many", epochs=1, ranks=1, seeds=seeds, site={"poll_interval_s": 15})
     place.prepare()
     before = questions(slurm)

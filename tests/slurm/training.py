@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import psutil
 import yaml
-from conftest import Slurm, until
-from pipeline.clones import Clone, clone_into
+from conftest import DATASET, Slurm, until
+from pipeline.clones import Clone
 
 from slimline.files import read_json
 from slimline.launch.entry import STARTS_FILE
@@ -40,11 +40,10 @@ class Workplace:
     started: list = field(default_factory=list)
 
     @classmethod
-    def make(cls, folder, slurm, name, site=None, **train):
-        """A fresh one for the experiment `name`; `site` and `train` change its cluster file and its training."""
-        clone = clone_into(folder)
-        (folder / "config/clusters/slurm.yaml").write_text(yaml.safe_dump(SITE | (site or {})))
-        clone.write_config(name, dataset={"name": "digits"}, model={"name": "resnet8"}, train=TRAIN | train)
+    def make(cls, clone, slurm, name, site=None, **train):
+        """Of a clone, for the experiment `name`; `site` and `train` change its cluster file and its training."""
+        (clone.folder / "config/clusters/slurm.yaml").write_text(yaml.safe_dump(SITE | (site or {})))
+        clone.write_config(name, dataset=DATASET, model={"name": "resnet8"}, train=TRAIN | train)
         return cls(clone, slurm, name, (TRAIN | train)["ranks"])
 
     def arguments(self, *seeds):
