@@ -37,9 +37,21 @@ def test_every_trial_is_the_final_variant_with_fewer_epochs():
     for structure in found.compress.structures:
         final, trial = found.made[structure.name], found.made[structure.trial(2)]
         step = structure.step
-        assert getattr(final, step).epochs == 10
+        epochs = {"prune": 10, "distil": None}[step]  # a student's are those of the recipe
+        assert getattr(final, step).epochs == epochs
         assert getattr(trial, step).epochs == 2
-        assert getattr(trial, step).model_copy(update={"epochs": 10}) == getattr(final, step)
+        assert getattr(trial, step).model_copy(update={"epochs": epochs}) == getattr(final, step)
+
+
+def test_students_may_have_epochs_of_their_own():
+    found = experiment({"student_epochs": 7})
+    assert found.made["student-50"].distil.epochs == 7
+    assert found.made["prune-50"].prune.epochs == 10
+
+
+def test_every_ratio_has_a_name_of_its_own():
+    structures = experiment({"prune_ratios": [0.55, 0.055], "student_widths": [0.625]}).compress.structures
+    assert [structure.name for structure in structures] == ["prune-5-5", "prune-55", "student-62-5"]
 
 
 def test_the_first_round_tries_all_and_later_ones_what_was_left():

@@ -76,6 +76,17 @@ def test_they_can_be_switched_off():
     assert trial.control_of("pruned") is None
 
 
+def test_where_none_is_added_a_declared_one_serves_still():
+    variants = {"pruned": {"from": "dense", **PRUNE}, "longer": {"from": "dense", "finetune": {"epochs": 10}}}
+    trial = experiment(variants, evaluation={"control": False})
+    assert (trial.controls.added, trial.control_of("pruned")) == ({}, "longer")
+
+
+def test_a_gate_against_controls_needs_them():
+    with pytest.raises(ValidationError, match=r"`control: false` with `gate.reference: control`"):
+        experiment({}, evaluation={"control": False}, gate={"reference": "control"})
+
+
 def test_they_are_no_part_of_what_the_config_says():
     trial = experiment({"pruned": {"from": "dense", **PRUNE}})
     assert list(trial.resolved()["variants"]) == ["pruned"]

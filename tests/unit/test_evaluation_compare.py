@@ -238,7 +238,8 @@ def test_the_gate_can_hold_variants_against_their_control(controlled):
 
 
 def test_a_variant_without_a_control_is_held_against_dense(workspace):
-    pruned = workspace.compare(
-        experiment=make_experiment(gate={"accuracy_drop": 0.1, "reference": "control"})
-    ).variants[1]
-    assert pruned.gate[0].reference == "dense"
+    """As one that was not trained."""
+    variants = {name: {"from": "dense", "quantize": {}} for name in ("pruned", "pruned-int8")}
+    gate, evaluation = {"accuracy_drop": 0.1, "reference": "control"}, {"bootstrap_resamples": 1000}
+    experiment = make_experiment(variants=variants, gate=gate, evaluation=evaluation)
+    assert workspace.compare(experiment=experiment).variants[1].gate[0].reference == "dense"

@@ -4,13 +4,13 @@ import pytest
 from evaluation_fixtures import make_check, make_dense, make_row, make_variant
 from proof_fixtures import make_failed
 
-from slimline.evaluation.decision import Findings, decide
+from slimline.evaluation.decision import Aim, Findings, decide
 from slimline.evaluation.proof_record import Problem
 
 
-def verdict(*variants, dense=None, rows=None, majority_share=0.1, failed=()):
+def verdict(*variants, dense=None, rows=None, majority_share=0.1, failed=(), aim=None):
     measured = [dense or make_dense(), *variants]
-    return decide(Findings(measured, rows or [make_row()], majority_share, 0.95, list(failed)))
+    return decide(Findings(measured, rows or [make_row()], majority_share, 0.95, list(failed), aim or Aim()))
 
 
 def test_the_fastest_that_passed_is_recommended():
@@ -71,6 +71,38 @@ def test_a_variant_that_is_slower_is_recommended_for_its_size_and_it_says_so():
     assert decided.headline.startswith("Ship int8 for its size alone: ")
     assert "1.30x slower" in decided.headline
     assert "1.30x slower, not faster: recommended for its size alone" in decided.reasons[0]
+
+
+@pytest.mark.parametrize("ratio", [0.96, 1.0, 1.04])
+def test_what_is_as_fast_within_the_error_of_the_timing_is_not_faster(ratio):
+    assert verdict(make_variant("sparse", latency_ratio=ratio, size_ratio=1.0)).recommended == "dense"
+    smaller = verdict(make_variant("smaller", latency_ratio=ratio, size_ratio=0.5))
+    assert smaller.headline.startswith("Ship smaller for its size alone: ")
+    assert "within the error of the timing: recommended for its size alone" in smaller.reasons[0]
+
+
+def test_a_search_for_size_ends_with_the_smallest():
+    variants = [make_variant("quick", latency_ratio=0.2, size_ratio=0.5), make_variant("small", latency_ratio=0.6)]
+    decided = verdict(*variants, aim=Aim("size"))
+    assert decided.recommended == "small"
+    assert "It is the smallest that passed." in decided.reasons[1]
+    assert verdict(*variants).recommended == "quick"
+
+
+def test_what_loses_more_than_the_search_was_allowed_is_not_recommended():
+    near, far = make_check(value=0.005), make_check(value=0.008)
+    variants = [
+        make_variant("near", gate=[near], latency_ratio=0.5),
+        make_variant("far", gate=[far], latency_ratio=0.2),
+    ]
+    decided = verdict(*variants, aim=Aim(accuracy_drop=0.005))
+    assert decided.recommended == "near"
+    assert "it loses more than the 0.50 points that `compress` allows" in decided.reasons[1]
+    assert verdict(*variants).recommended == "far"
+    alone = verdict(variants[1], aim=Aim(accuracy_drop=0.005))
+    assert alone.headline == (
+        "Ship dense: no variant that passed the gate loses at most the 0.50 points that `compress` allows."
+    )
 
 
 def test_a_variant_that_is_neither_faster_nor_smaller_is_not_recommended():

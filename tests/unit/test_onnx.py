@@ -169,6 +169,15 @@ def test_with_seven_bits_no_sum_is_cut_off_on_any_cpu(exported, digits, tmp_path
     assert difference.mean() < 0.01 * in_float.std()
 
 
+@pytest.mark.parametrize("method", ["minmax", "entropy", "percentile"])
+def test_ranges_are_taken_by_any_method_from_any_number_of_images(exported, digits, tmp_path, method):
+    """The last batch is smaller than the others."""
+    report = run_quantize(exported, digits, tmp_path, method=method, calibration_samples=100)
+    assert (report["quantization"]["method"], report["quantization"]["calibration_samples"]) == (method, 100)
+    assert report["quantized_operators"] >= 3
+    assert report["parity"]["argmax_agreement"] >= 0.9
+
+
 def test_calibration_takes_training_images_alone_and_repeats(digits):
     data = PreparedDataset.open(digits)
     first, again, other = (calibration_images(data, 50, seed) for seed in (0, 0, 1))

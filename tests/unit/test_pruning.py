@@ -1,5 +1,6 @@
 """Which channels go: groups, costs, allocations, families of networks."""
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from torch import nn
 
 from slimline.compression.allocation import MacModel, by_damage, by_importance, cheapest, uniform
 from slimline.compression.channels import ChannelGroup, find_groups, remove, without
+from slimline.compression.prune import ratio_after
 from slimline.compression.structured import Goal, prune
 from slimline.config.variants import PruneConfig
 from slimline.errors import SlimlineError
@@ -109,6 +111,29 @@ def test_nothing_to_remove_is_an_error_not_a_copy():
     shape = architecture("convnet", width=0.25)
     with pytest.raises(SlimlineError, match="cannot be pruned"):
         prune(build(shape), shape, PruneConfig(ratio=0.05, round_to=64))
+
+
+@pytest.mark.parametrize(("name", "ratio", "rounds"), [("resnet8", 0.5, 4), ("convnet", 0.3, 6), ("convnet7", 0.5, 8)])
+def test_a_round_whose_goal_is_reached_already_changes_nothing(name, ratio, rounds):
+    """Rounds before it have rounded down to the multiple that is kept."""
+    torch.manual_seed(0)
+    shape = architecture(name)
+    model, config, channels, at_first = (
+        build(shape),
+        PruneConfig(ratio=ratio, iterations=rounds, epochs=rounds),
+        [],
+        None,
+    )
+    for number in range(1, rounds + 1):
+        goal = Goal(ratio_after(ratio, number, rounds), at_first)
+        shape, note = prune(model, shape, config, goal)
+        at_first = at_first or {layer: counts["channels"] for layer, counts in note["layers"].items()}
+        channels.append({layer: counts["kept"] for layer, counts in note["layers"].items()})
+        assert note["after"]["parameters"] == count_parameters(model)
+    assert any(one == next_one for one, next_one in itertools.pairwise(channels))
+    alone = build(architecture(name))
+    _, note = prune(alone, architecture(name), config)
+    assert channels[-1] == {layer: counts["kept"] for layer, counts in note["layers"].items()}
 
 
 @pytest.mark.parametrize("name", ["convnet", "resnet8", "mobilenet_v3_small", "vit_tiny", "squeezenet1_1"])

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from data_fixtures import Steps
 from onnx import TensorProto, helper, numpy_helper
+from test_onnx import largest_number
 
 from slimline.compression import quantize_openvino
 from slimline.compression.bf16 import halve
@@ -71,6 +73,27 @@ def int8(parent, digits, tmp_path_factory):
     return folder
 
 
+def test_with_seven_bits_no_sum_is_cut_off_on_any_cpu(parent, digits, tmp_path):
+    """OpenVINO's integer kernels give what the same numbers give in float, operator by operator."""
+    report = run(parent, digits, tmp_path, runtime="openvino", calibration_samples=64, reduce_range=True)
+    assert report["quantization"]["weight_bits"] == 7
+    assert largest_number(tmp_path / "model.onnx") <= 64
+    data = PreparedDataset.open(digits)
+    images = data.read(data.rows("test")[:64])
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    plain = onnxruntime.InferenceSession(tmp_path / "model.onnx", options, providers=["CPUExecutionProvider"])
+    in_float = plain.run(None, {plain.get_inputs()[0].name: images})[0]
+    difference = np.abs(run_onnx(tmp_path / "model.onnx", images) - in_float)
+    assert difference.mean() < 0.01 * in_float.std()
+
+
+def test_where_all_eight_bits_are_asked_for_they_are_used(parent, digits, tmp_path):
+    report = run(parent, digits, tmp_path, runtime="openvino", calibration_samples=64, reduce_range=False)
+    assert report["quantization"]["weight_bits"] == 8
+    assert largest_number(tmp_path / "model.onnx") > 64
+
+
 def accuracy(path, digits):
     data = PreparedDataset.open(digits)
     rows = data.rows("test")
@@ -109,6 +132,7 @@ def test_the_interface_stays_that_of_a_shipped_file(int8, digits):
 
 def test_calibration_is_recorded(int8):
     how = read_json(int8 / "export.json")["quantization"]
+    assert how.pop("weight_bits") in (7, 8)  # by the CPU
     assert how == {
         "method": "minmax", "calibration_split": "train", "calibration_samples": 64, "seed": 0, "float_layers": [],
         "trained_ranges": 0,

@@ -119,13 +119,24 @@ def row(name, value, low, high, status="pass"):
 
 
 def forest(*rows, margin=0.01):
-    return parse_html(forest_chart("forest", rows, margin, "title", "words"))
+    return parse_html(forest_chart("forest", rows, margin, "dense", "title", "words"))
 
 
 def test_a_loss_beyond_the_scale_is_an_arrow_with_its_number():
     svg = forest(row("int8", 0.0, -0.004, 0.004), row("broken", -0.88, -0.89, -0.86, "fail"))
-    assert f"broken ({MINUS}88.0)" in [e.text for e in svg.all("text")]
+    assert f"{MINUS}88.0" in [e.text for e in svg.all("text")]
     assert len(svg.all("circle")) == 1
+
+
+def test_names_and_readings_lie_beside_the_plot():
+    svg = forest(row("pruned-and-quantized", -0.004, -0.011, 0.004), row("int8", -0.02, -0.03, 0.03))
+    axis = svg.one("line", **{"class": "axis"})
+    left, right = (float(axis.attributes[end]) for end in ("x1", "x2"))
+    for interval in [line for line in svg.all("line") if "interval" in line.classes]:
+        assert left <= float(interval.attributes["x1"]) <= float(interval.attributes["x2"]) <= right
+    names = [e for e in svg.all("text") if "row-name" in e.classes and "reading" not in e.classes]
+    assert {float(name.attributes["x"]) for name in names} == {2.0}
+    assert left > 2.0 + 6.5 * len("pruned-and-quantized")
 
 
 def test_zero_lies_right_of_the_margin_by_the_right_length():
@@ -224,7 +235,7 @@ def test_a_name_that_is_too_long_is_cut_to_the_picture():
 
 
 def test_pictures_carry_no_styles_and_name_themselves():
-    svg = parse_html(forest_chart("f", [row("a", 0.0, 0.0, 0.0)], 0.01, "What", "Words"))
+    svg = parse_html(forest_chart("f", [row("a", 0.0, 0.0, 0.0)], 0.01, "dense", "What", "Words"))
     root = svg.one("svg")
     assert not [e for e in svg.walk() if "style" in e.attributes]
     assert root.attributes["role"] == "img"

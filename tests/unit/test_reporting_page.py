@@ -16,7 +16,7 @@ from report_fixture import HOSTILE_CLASS, SCENARIOS, write_experiment
 
 from slimline.errors import SlimlineError
 from slimline.files import read_json, write_json
-from slimline.reporting.format import MINUS, NBSP
+from slimline.reporting.format import MINUS, NBSP, TIMES
 from slimline.reporting.page import write_report
 
 MOST_BYTES = 300_000
@@ -217,14 +217,30 @@ def interval(text):
     return number(low), number(high)
 
 
+# What stands in small print below another figure of the comparison.
+BELOW = {
+    "parameters": "macs",
+    "size_bytes": "size_ratio",
+    "latency_p50_ms": "latency_ratio",
+    "latency_p95_ms": "latency_p99_ms",
+}
+SMALL_PRINT = rf"(?:p99 )?([\d.,]+) ?(|[kMG]? ?MACs|{TIMES} dense)"
+
+
+def assert_shown(text, value):
+    """That a text has the number, rounded to its own decimals."""
+    assert number(text) == pytest.approx(value, abs=0.51 * 10 ** -len(text.partition(".")[2]))
+
+
 @pytest.mark.parametrize("name", ["five", "hundred", "failing", "alone"])
 def test_every_number_of_the_comparison_is_that_of_metrics_json(written, trees, name):
     metrics = read_json(written[name][0].metrics)
     rows = body_rows(trees[name].one("table", id="table-variants"))
     assert [row[0].all("span")[0].text for row in rows] == [v["variant"] for v in metrics["variants"]]
-    keys = ["accuracy_mean", "n_seeds", "accuracy_delta", "prediction_flips", "parameters", "macs", "size_bytes"]
-    keys += ["size_gzip_bytes", "size_ratio", "dtype", "runtime", "latency_p50_ms", "latency_p95_ms", "latency_p99_ms"]
-    keys += ["latency_ratio", "latency_ratio_float"]
+    keys = ["accuracy_mean", "n_seeds", "accuracy_delta", "prediction_flips", "parameters", "size_bytes"]
+    if any(variant["sparsity"] > 0.2 for variant in metrics["variants"]):
+        keys.append("size_gzip_bytes")
+    keys += ["runtime", "latency_p50_ms", "latency_p95_ms"]
     headings = [words(cell) for cell in table_rows(trees[name].one("table", id="table-variants").one("thead"))[1]]
     scales = {"%": 100.0, "points": 100.0, "k": 1e-3, "M": 1e-6, "G": 1e-9, "kB": 1e-3, "MB": 1e-6}
     for row, variant in zip(rows, metrics["variants"], strict=True):
@@ -232,15 +248,19 @@ def test_every_number_of_the_comparison_is_that_of_metrics_json(written, trees, 
             exact = variant[key]
             shown = cell.all("span")[0].text if cell.all("span") else cell.text.strip()
             if exact is None:
-                assert shown == ("" if key == "latency_ratio_float" else "reference")
+                assert shown == "reference"
                 continue
-            if isinstance(exact, str):
-                assert shown == {"onnxruntime": "ONNX Runtime"}.get(exact, exact)
+            if key == "runtime":
+                assert shown == {"onnxruntime": "ONNX Runtime"}[exact]
+                ratio = variant["latency_ratio_float"]
+                expected = variant["dtype"] + ("" if ratio is None else f", {ratio:.2f} {TIMES} float")
+                assert cell.one("small").text == expected
                 continue
+            if key in BELOW:
+                told, unit = re.fullmatch(SMALL_PRINT, cell.one("small").text).groups()
+                assert_shown(told, variant[BELOW[key]] * scales.get(unit.removesuffix(" MACs"), 1.0))
             assert float(cell.attributes["data-value"]) == exact
-            decimals = len(shown.partition(".")[2])
-            unit = heading.rpartition(", ")[2]
-            assert number(shown) == pytest.approx(exact * scales.get(unit, 1.0), abs=0.51 * 10**-decimals)
+            assert_shown(shown, exact * scales.get(heading.rpartition(", ")[2], 1.0))
 
 
 def test_intervals_of_the_comparison_are_those_of_metrics_json(written, trees):

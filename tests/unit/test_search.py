@@ -4,10 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slimline.config.compress import CompressConfig
 from slimline.errors import SlimlineError
+from slimline.files import read_json, write_json
 from slimline.plan.summary import four_digits
 from slimline.search.budget import affordable_rounds, kept_after
 from slimline.search.records import Point
+from slimline.search.steps import job_hours, plan_search
 from slimline.search.trials import finalists, pareto, ranked, survivors
 
 
@@ -69,9 +72,44 @@ def test_the_cheapest_within_the_limit_is_best():
     assert [each.structure for each in ranked(points, 0.005, "latency")] == ["cheap", "dear", "too cheap"]
 
 
+def test_a_drop_of_exactly_the_limit_is_within_it():
+    """0.95 - 0.945 is a little more than 0.005, in floats."""
+    points = [point("dear", 0.0, 0.9), point("cheap", 0.95 - 0.945, 0.2)]
+    assert ranked(points, 0.005, "latency")[0].structure == "cheap"
+
+
 def test_among_costs_that_cannot_be_told_apart_accuracy_decides():
     points = [point("a", 0.004, 0.200), point("b", 0.001, 0.208)]
     assert [each.structure for each in ranked(points, 0.005, "latency")] == ["b", "a"]
+
+
+def write_job(path, **changes):
+    receipt = {
+        "ranks": 2,
+        "threads_per_rank": 2,
+        "device": "cpu",
+        "seconds": 30.0,
+        "epochs": 5,
+        "epochs_seconds": 900.0,
+    }
+    write_json(path, receipt | changes)
+    return path
+
+
+def test_what_a_job_took_is_that_of_all_its_attempts(tmp_path):
+    """`seconds` are of the last attempt alone."""
+    assert job_hours(write_job(tmp_path / "job.json")) == 1.0
+    assert job_hours(write_job(tmp_path / "job.json", device="cuda")) == 0.5
+
+
+def test_forecasts_are_brought_to_this_machine_by_epochs_that_were_run(tmp_path):
+    """Dense stopped after 5 of 50 epochs, each of which took twice what was planned."""
+    config = CompressConfig(prune_ratios=[0.5], student_widths=[], rounds=1, trial_epochs=4)
+    dense, trial = tmp_path / "dense.json", tmp_path / "trial.json"
+    write_json(dense, {"gpus_per_node": 0, "cost_cpu_h": 5.0, "basis": {"epochs": 50}})
+    write_json(trial, {"cost_cpu_h": 0.2})
+    plan_search(config, [trial], dense, write_job(tmp_path / "job.json"), tmp_path / "plan.json")
+    assert read_json(tmp_path / "plan.json")["hours_per_epoch"] == {"prune-50": pytest.approx(0.2 * 2 / 4)}
 
 
 def test_where_nothing_is_within_the_limit_the_smallest_drop_is_best():

@@ -57,7 +57,7 @@ def test_gradients_pass_where_values_are_in_range_and_only_there():
     assert values.grad.tolist() == [0.0, 2.0, 3.0, 4.0, 0.0]
 
 
-@pytest.mark.parametrize("largest", [FULL, REDUCED])
+@pytest.mark.parametrize("largest", [FULL, *REDUCED.values()])
 def test_weights_are_rounded_per_output_channel_and_take_whole_gradients(largest):
     weight = torch.randn(4, 3, 3, 3) * torch.tensor([1e-3, 1.0, 50.0, 0.0]).view(4, 1, 1, 1)
     weight.requires_grad_()
@@ -66,7 +66,7 @@ def test_weights_are_rounded_per_output_channel_and_take_whole_gradients(largest
     for channel in range(3):
         numbers = rounded[channel].detach() / steps[channel]
         np.testing.assert_allclose(numbers, numbers.round(), atol=1e-3)
-        assert numbers.abs().max().round() == largest
+        assert largest - 1 < numbers.abs().max().round() <= largest + 0.5
     assert not rounded[3].any()
     factors = torch.randn_like(weight)
     (rounded * factors).sum().backward()

@@ -117,7 +117,7 @@ def remove(
         The architecture afterwards: it rebuilds the same shapes.
 
     Raises:
-        NotSupportedError: what would be left does not compute, or nothing was to go.
+        NotSupportedError: what would be left does not compute.
     """
     graph = dependency_graph(model, architecture)
     layers = dict(model.named_modules())
@@ -134,8 +134,6 @@ def remove(
         if is_of_the_machine(error):
             raise
         raise cannot_cut(architecture, f"{type(error).__name__}: {error}") from error
-    if not graph.pruning_history():
-        raise cannot_cut(architecture, "no channel was to go: the ratio is too small, or round_to too large")
     return with_pruning(architecture, graph.pruning_history())
 
 

@@ -6,7 +6,6 @@ for all channels of a weight loses accuracy, and quantized logits tie.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,7 +23,7 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from slimline.compression.graph import Ranges, float_but_last, last_layer, ranges_of_values
-from slimline.compression.weight_range import REDUCED, largest_weight
+from slimline.compression.weight_range import reduces_range
 from slimline.config.variants import QuantizeConfig
 from slimline.models.session import INPUT
 
@@ -44,13 +43,20 @@ class CalibrationImages(CalibrationDataReader):  # type: ignore[misc]
     def __init__(self, images: npt.NDArray[np.uint8]) -> None:
         height, width = images.shape[2:]
         size = max(1, min(CALIBRATION_BATCH, CALIBRATION_PIXELS // (height * width)))
-        self._batches: Iterator[npt.NDArray[np.uint8]] = iter(
-            images[start : start + size] for start in range(0, len(images), size)
-        )
+        self._batches = [images[start : start + size] for start in range(0, len(images), size)]
+        self._next = iter(self._batches)
+
+    def __len__(self) -> int:
+        """Number of batches."""
+        return len(self._batches)
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        """Goes to these batches, the last one excluded."""
+        self._next = iter(self._batches[start_index:end_index])
 
     def get_next(self) -> dict[str, npt.NDArray[np.uint8]] | None:
         """The next batch by input name, None after the last."""
-        batch = next(self._batches, None)
+        batch = next(self._next, None)
         return None if batch is None else {INPUT: batch}
 
 
@@ -69,7 +75,8 @@ def quantize_onnxruntime(
         The graph; layers that are float in it besides the last one, how many values have a trained range, and how
         many bits weights use.
     """
-    largest = largest_weight(config)
+    reduced = reduces_range(config)
+    feed = CalibrationImages(images)
     with TemporaryDirectory() as folder:
         prepared, quantized = Path(folder, "prepared.onnx"), Path(folder, "quantized.onnx")
         quant_pre_process(parent, prepared, skip_symbolic_shape=True)
@@ -78,19 +85,24 @@ def quantize_onnxruntime(
         quantize_static(
             prepared,
             quantized,
-            CalibrationImages(images),
+            feed,
             quant_format=QuantFormat.QDQ,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             per_channel=True,
             calibrate_method=METHODS[config.method],
-            reduce_range=largest == REDUCED,
+            reduce_range=reduced,
             nodes_to_exclude=[last_layer(model)],
-            extra_options={"TensorQuantOverrides": {name: [_override(*range_)] for name, range_ in trained.items()}},
+            extra_options={
+                "TensorQuantOverrides": {name: [_override(*range_)] for name, range_ in trained.items()},
+                # Batch by batch, whatever the method: histograms take batches of one size at a time only, and without
+                # it all activations of all images would be kept.
+                "CalibStridedMinMax": 1,
+            },
         )
         result = onnx.load(quantized)
     facts = {"float_layers": float_but_last(result), "trained_ranges": len(trained)}
-    return result, facts | {"weight_bits": 7 if largest == REDUCED else 8}
+    return result, facts | {"weight_bits": 7 if reduced else 8}
 
 
 def _override(low: float, high: float) -> dict[str, Any]:

@@ -16,9 +16,11 @@ import onnx
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from slimline.compression.graph import Ranges, float_but_last, is_quantized, last_layer, ranges_of_values, set_ranges
+from slimline.compression.weight_range import reduces_range
 from slimline.config.variants import QuantizeConfig
 from slimline.data.prepared import PreparedDataset
 from slimline.errors import NotSupportedError, SlimlineError
+from slimline.evaluation.statistics import exceeds
 from slimline.models.openvino_library import load_nncf
 from slimline.models.session import INPUT, open_session
 from slimline.models.target import Target
@@ -47,8 +49,8 @@ def quantize_openvino(
             trained with them are not corrected.
 
     Returns:
-        The graph; layers that are float in it besides the last one, how many values have a trained range, and what
-        accuracy control did.
+        The graph; layers that are float in it besides the last one, how many values have a trained range, how many
+        bits weights use, and what accuracy control did.
 
     Raises:
         SlimlineError: accuracy control is asked for and there is no validation split.
@@ -60,15 +62,19 @@ def quantize_openvino(
         quant_pre_process(parent, prepared, skip_symbolic_shape=True)
         model = onnx.load(prepared)
     options = _options(nncf, model, config.method, len(images))
-    advanced = _advanced(nncf, config.method, trained=bool(ranges))
+    reduced = reduces_range(config)
+    advanced = _advanced(nncf, config.method, trained=bool(ranges), reduced=reduced)
     calibration = nncf.Dataset([{INPUT: images[index : index + 1]} for index in range(len(images))])
     if config.accuracy_drop is None:
         with _silence():
             quantized = nncf.quantize(model, calibration, **options, advanced_parameters=advanced)
         trained = set_ranges(quantized, ranges_of_values(model, ranges))
-        return quantized, {"float_layers": float_but_last(quantized), "trained_ranges": trained}
-    options["advanced_quantization_parameters"] = advanced
-    return _with_accuracy_control(nncf, model, calibration, options, config.accuracy_drop, ValidationBatches(data))
+        facts = {"float_layers": float_but_last(quantized), "trained_ranges": trained}
+    else:
+        options["advanced_quantization_parameters"] = advanced
+        batches = ValidationBatches(data)
+        quantized, facts = _with_accuracy_control(nncf, model, calibration, options, config.accuracy_drop, batches)
+    return quantized, facts | {"weight_bits": 7 if reduced else 8}
 
 
 def _options(nncf: Any, model: onnx.ModelProto, method: str, n_samples: int) -> dict[str, Any]:
@@ -82,11 +88,11 @@ def _options(nncf: Any, model: onnx.ModelProto, method: str, n_samples: int) -> 
     }
 
 
-def _advanced(nncf: Any, method: str, trained: bool) -> Any:
+def _advanced(nncf: Any, method: str, *, trained: bool, reduced: bool) -> Any:
     """NNCF's further options; weights that were `trained` to be quantized are rounded as they were then.
 
-    Else its defaults hold: biases are corrected, and weights of the first layer have 7 bits, since sums of it could
-    overflow on CPUs without VNNI.
+    Else biases are corrected, by its default. With a `reduced` range all weights have 7 bits; else those of the first
+    layer alone, by its default, or none.
     """
     from nncf.quantization.advanced_parameters import OverflowFix
     from nncf.quantization.range_estimator import (
@@ -106,7 +112,7 @@ def _advanced(nncf: Any, method: str, trained: bool) -> Any:
     return nncf.AdvancedQuantizationParameters(
         activations_range_estimator_params=RangeEstimatorParameters(min=low, max=high),
         disable_bias_correction=trained,
-        overflow_fix=OverflowFix.DISABLE if trained else None,
+        overflow_fix=OverflowFix.ENABLE if reduced else OverflowFix.DISABLE if trained else None,
     )
 
 
@@ -126,7 +132,7 @@ def _with_accuracy_control(
             **options,
         )
     before, after = judge.first[False], judge(quantized, batches)[0]
-    if before - after > drop or not is_quantized(quantized):
+    if exceeds(before - after, drop) or not is_quantized(quantized):
         raise NotSupportedError(
             "Accuracy control found no int8 model that is accurate enough.",
             where="quantize.accuracy_drop",

@@ -11,6 +11,7 @@ kernel and then multiplying it by a constant is the same as the other way round.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -33,7 +34,7 @@ Ranges = dict[str, tuple[float, float]]
 class SimulatedConv2d(nn.Conv2d):
     """A convolution of rounded values with rounded weights."""
 
-    largest_weight: int
+    largest_weight: float
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name that torch gives it)
         """Feature maps [n, c, h, w]."""
@@ -45,7 +46,7 @@ class SimulatedConv2d(nn.Conv2d):
 class SimulatedLinear(nn.Linear):
     """A matrix product of rounded values with rounded weights."""
 
-    largest_weight: int
+    largest_weight: float
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """Values [..., features]."""
@@ -72,7 +73,7 @@ SIMULATED: dict[type[nn.Module], type[nn.Module]] = {
 }
 
 
-def simulate(model: nn.Module, largest_weight: int) -> None:
+def simulate(model: nn.Module, largest_weight: float) -> None:
     """Makes every convolution and linear layer but the last compute with rounded numbers, in place.
 
     Parameters keep their names. Ranges are buffers, so that they are saved and restored like running statistics.
@@ -80,7 +81,7 @@ def simulate(model: nn.Module, largest_weight: int) -> None:
 
     Args:
         model: a float model.
-        largest_weight: what the largest weight of a channel is rounded to.
+        largest_weight: what the largest weight of a channel is scaled to, before it is rounded.
     """
     last = last_layer(model)
     added = set(_added_to_others(model))
@@ -121,12 +122,13 @@ def take_away(model: nn.Module) -> Ranges:
     return ranges  # type: ignore[return-value]
 
 
-def rounded_weights(weight: Tensor, largest: int) -> Tensor:
-    """`weight` [out, ...] rounded to -largest .. largest, one scale for each output channel."""
+def rounded_weights(weight: Tensor, largest: float) -> Tensor:
+    """`weight` [out, ...] scaled to -largest .. largest and rounded, one scale for each output channel."""
     with torch.no_grad():
         scale = weight.detach().float().abs().flatten(1).amax(1).clamp_min(1e-12) / largest
     zero_point = torch.zeros_like(scale, dtype=torch.int32)
-    return torch.fake_quantize_per_channel_affine(weight, scale, zero_point, 0, -largest, largest)
+    most = math.ceil(largest)
+    return torch.fake_quantize_per_channel_affine(weight, scale, zero_point, 0, -most, most)
 
 
 def rounded_values(layer: nn.Module, side: str, values: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from slimline.compression.channels import ChannelGroup, Importance, find_groups,
 from slimline.config.variants import PruneConfig
 from slimline.models.architecture import Architecture
 from slimline.models.count import count_macs, count_parameters
-from slimline.models.dependency import example_images
+from slimline.models.dependency import cannot_cut, example_images
 
 # Measures, for a network and its groups, how far the loss rises without shares of each.
 Measure = Callable[[nn.Module, list[ChannelGroup]], Scan]
@@ -63,7 +63,7 @@ def prune(
         The architecture after pruning, which rebuilds the same shapes, and what was decided, for the record.
 
     Raises:
-        NotSupportedError: the library cannot prune this network, or there was nothing to remove.
+        NotSupportedError: the library cannot prune this network, or there was nothing to remove in the first round.
     """
     goal = goal or Goal(config.ratio)
     groups = find_groups(model, architecture, _importance(config, goal.seed))
@@ -80,7 +80,11 @@ def prune(
         macs = MacModel(model, example_images(architecture), groups)
         kept = cheapest(groups, at_first, goal.ratio, config.round_to, macs, price)
     before = sizes(model, architecture)
-    architecture = remove(model, architecture, groups, kept)
+    # A round may find its goal reached: those before it have rounded down to the multiple that is kept.
+    if any(kept[group.name] < group.channels for group in groups):
+        architecture = remove(model, architecture, groups, kept)
+    elif goal.at_first is None:
+        raise cannot_cut(architecture, "no channel was to go: the ratio is too small, or round_to too large")
     return architecture, {
         "ratio": goal.ratio,
         "before": before,

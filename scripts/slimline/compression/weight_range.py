@@ -2,31 +2,33 @@
 
 x86 processors without VNNI multiply unsigned by signed bytes in pairs and add each pair in 16 bits (`vpmaddubsw`),
 where 255 * 127 * 2 does not fit: sums are cut off without a word, and the file is less accurate than its numbers are.
-With weights of 7 bits they fit. See "reduce range" in ONNX Runtime's documentation of quantization.
+With weights of 7 bits they fit. See "reduce range" in ONNX Runtime's documentation of quantization, and `OverflowFix`
+in NNCF's.
 """
 
 from __future__ import annotations
 
 import torch
 
+from slimline.config.runtime import Runtime
 from slimline.config.variants import QuantizeConfig
 from slimline.cpu import cpu_has_any
 
 # Instructions that add such products in 32 bits; by torch's names.
 VNNI_CAPABILITIES = ("avx512_vnni", "avx_vnni", "amx_int8")
-# Largest weight with 8 and with 7 bits; both are used symmetrically.
-FULL, REDUCED = 127, 64
+# What the largest weight of a channel becomes before it is rounded, with 8 bits; and with 7, by each runtime's tool.
+FULL = 127.0
+REDUCED: dict[Runtime, float] = {"onnxruntime": 64.0, "openvino": 63.5}
 
 
-def largest_weight(config: QuantizeConfig) -> int:
-    """The whole number to which the largest weight of a channel is rounded, by this CPU where the config is silent.
+def reduces_range(config: QuantizeConfig) -> bool:
+    """Whether weights have 7 bits: by this CPU where the config is silent."""
+    return _sums_overflow() if config.reduce_range is None else config.reduce_range
 
-    OpenVINO's weights have 8 bits: NNCF sees to its sums itself.
-    """
-    if config.target_runtime == "openvino":
-        return FULL
-    reduces = _sums_overflow() if config.reduce_range is None else config.reduce_range
-    return REDUCED if reduces else FULL
+
+def largest_weight(config: QuantizeConfig) -> float:
+    """The number to which the largest weight of a channel is scaled."""
+    return REDUCED[config.target_runtime] if reduces_range(config) else FULL
 
 
 def _sums_overflow() -> bool:

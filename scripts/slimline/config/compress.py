@@ -22,7 +22,7 @@ QUANTIZATIONS: dict[Quantization, QuantizeConfig] = {
 
 
 class CompressConfig(Config):
-    """What to reach; the search finds how: pruning ratio x width of a student x quantization.
+    """What to reach; the search finds how: pruned networks and students, each in float and quantized.
 
     Successive halving (Jamieson and Talwalkar, 2016): all structures are trained for a few epochs, the better part of
     them for twice as many, and so on. What is better is judged on the validation split of one seed; the finalists are
@@ -44,7 +44,10 @@ class CompressConfig(Config):
     quantizations: list[Quantization] = Field(
         default=["int8"], description="What is tried on every structure, besides leaving it in float."
     )
-    epochs: Epochs = Field(default=10, description="Epochs of fine-tuning or distillation of the finalists.")
+    epochs: Epochs = Field(default=10, description="Epochs of fine-tuning of pruned finalists.")
+    student_epochs: Epochs | None = Field(
+        default=None, description="Epochs of students among the finalists; those of `train` where unset."
+    )
     trial_epochs: Epochs = Field(
         default=4, description="Epochs of a trial in the last round; rounds before it take half of those of the next."
     )
@@ -104,8 +107,8 @@ class Structure(NamedTuple):
     step: Literal["prune", "distil"]
     amount: float
 
-    def variant(self, config: CompressConfig, epochs: int) -> VariantConfig:
-        """The variant that makes it from dense in `epochs` epochs."""
+    def variant(self, config: CompressConfig, epochs: int | None) -> VariantConfig:
+        """The variant that makes it from dense in `epochs` epochs, or in those of the recipe."""
         settings: dict[str, Any] = {"epochs": epochs, "learning_rate": config.learning_rate}
         settings["ratio" if self.step == "prune" else "width"] = self.amount
         return VariantConfig.model_validate({"from": DENSE, self.step: settings})
@@ -132,7 +135,8 @@ def trial_variants(config: CompressConfig) -> dict[str, VariantConfig]:
 
 def final_variants(config: CompressConfig) -> dict[str, VariantConfig]:
     """The variants that the search may choose, by name: every structure and dense, in float and quantized."""
-    trained = {structure.name: structure.variant(config, config.epochs) for structure in config.structures}
+    epochs = {"prune": config.epochs, "distil": config.student_epochs}
+    trained = {structure.name: structure.variant(config, epochs[structure.step]) for structure in config.structures}
     return trained | _quantized(config, [DENSE, *trained])
 
 
@@ -196,4 +200,4 @@ def trials_of_round(
 
 
 def _percent(share: float) -> str:
-    return f"{share * 100:g}".replace(".", "")
+    return f"{share * 100:.10g}".replace(".", "-")

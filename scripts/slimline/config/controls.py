@@ -33,6 +33,10 @@ class Controls(NamedTuple):
     added: dict[str, VariantConfig]
     of: dict[str, str]
 
+    def declared(self) -> Controls:
+        """Without those that the workflow adds."""
+        return Controls({}, {variant: control for variant, control in self.of.items() if control not in self.added})
+
     def restricted_to(self, variants: Container[str]) -> Controls:
         """The controls of these variants alone."""
         of = {variant: control for variant, control in self.of.items() if variant in variants}

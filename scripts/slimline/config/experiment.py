@@ -50,6 +50,15 @@ class ExperimentConfig(Config):
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="How variants are measured.")
     _finalists: tuple[str, ...] | None = PrivateAttr(default=None)
 
+    @field_validator("evaluation")
+    @classmethod
+    def _has_the_gates_reference(cls, evaluation: EvaluationConfig, info: ValidationInfo) -> EvaluationConfig:
+        gate = info.data.get("gate")
+        if gate is not None and gate.reference == "control" and not evaluation.control:
+            problem = mistake_at(("control",), "`control: false` with `gate.reference: control`", "`control: true`")
+            raise ValidationError.from_exception_data("evaluation", [problem])
+        return evaluation
+
     @field_validator("train")
     @classmethod
     def _fits_the_dataset(cls, train: TrainConfig, info: ValidationInfo) -> TrainConfig:
@@ -124,12 +133,11 @@ class ExperimentConfig(Config):
 
     @cached_property
     def controls(self) -> Controls:
-        """The equal-budget controls; none where the config wants none."""
-        if not self.evaluation.control:
-            return Controls({}, {})
+        """The equal-budget controls; those that are declared alone where the config wants none added."""
         # Over all that may be chosen, so that a control keeps its name when the search has ended.
         possible = final_variants(self.compress) if self.compress is not None else {}
-        return find_controls(self.train, self.variants | possible).restricted_to(self.candidates)
+        found = find_controls(self.train, self.variants | possible).restricted_to(self.candidates)
+        return found if self.evaluation.control else found.declared()
 
     @cached_property
     def made(self) -> dict[str, VariantConfig]:

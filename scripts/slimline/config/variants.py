@@ -142,8 +142,8 @@ class QuantizeConfig(Config):
     )
     reduce_range: bool | None = Field(
         default=None,
-        description="ONNX Runtime only: weights of 7 bits, for x86 CPUs without VNNI, on which sums of products of 8 "
-        "bits are cut off; where unset, by this machine's CPU.",
+        description="Weights of 7 bits, for x86 CPUs without VNNI, on which sums of products of 8 bits are cut off; "
+        "where unset, by this machine's CPU.",
     )
     accuracy_drop: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
         default=None,
@@ -182,8 +182,6 @@ def _quantize_mistakes(raw: Any) -> list[InitErrorDetails]:
         mistakes.append(mistake_at(("runtime",), "`onnxruntime` with `dtype: bf16`", expected))
     if runtime == "openvino" and method == "entropy":
         mistakes.append(mistake_at(("method",), "`entropy` for OpenVINO", "`minmax` or `percentile`"))
-    if runtime == "openvino" and isinstance(raw.get("reduce_range"), bool):
-        mistakes.append(mistake_at(("reduce_range",), "`reduce_range` for OpenVINO", "no such setting: NNCF chooses"))
     if dtype == "bf16":
         for key in ("accuracy_drop", "epochs"):  # other settings have defaults, which a resolved config names
             if raw.get(key):

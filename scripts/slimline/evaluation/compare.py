@@ -14,7 +14,7 @@ from slimline.config.experiment import ExperimentConfig
 from slimline.config.variants import DENSE
 from slimline.data.prepared import PreparedDataset
 from slimline.errors import SlimlineError
-from slimline.evaluation.decision import Findings, decide
+from slimline.evaluation.decision import Aim, Findings, decide
 from slimline.evaluation.latency_record import LatencyRecord
 from slimline.evaluation.prediction_file import read_predictions
 from slimline.evaluation.proof_record import Proof
@@ -93,11 +93,16 @@ def compare(
         failed_rows=[line for line in lines if isinstance(line, FailedRow)],
         variants=variants,
         failed_variants=failed_variants,
-        verdict=decide(Findings(variants, rows, majority_share, confidence, failed_variants)),
+        verdict=decide(Findings(variants, rows, majority_share, confidence, failed_variants, _aim(experiment))),
         provenance=provenance,
     )
     write_text(metrics_csv, format_csv(lines))
     write_record(metrics_json, metrics)
+
+
+def _aim(experiment: ExperimentConfig) -> Aim:
+    search = experiment.compress
+    return Aim() if search is None else Aim(search.minimize, search.accuracy_drop)
 
 
 def _lines(study: Study, statuses: Mapping[str, Status]) -> list[Row | FailedRow]:

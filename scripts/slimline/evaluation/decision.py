@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
+from typing import Literal
 
 from slimline.config.variants import DENSE
 from slimline.evaluation import wording
 from slimline.evaluation.artifact_status import OK, SLOWER, TIMING_ERROR, may_ship
 from slimline.evaluation.records import FailedVariant, GateCheck, Row, VariantRecord, Verdict
+from slimline.evaluation.remarks import not_tested, remarks
 from slimline.evaluation.statistics import exceeds
 
-# A baseline that changed by more than this between its first and last round was not alone on the machine.
-DRIFT_WORTH_SAYING = 0.1
 CRITERION_WORDS = {"accuracy_drop": "accuracy", "latency_ratio": "latency", "size_ratio": "size"}
-NOT_TESTED = (
-    "Images that differ from the test split: corruptions, other cameras, other places.",
-    "Single classes: the gate looks at the mean over all test images.",
-    "Energy and memory while running.",
-)
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What a target search was told, and what its outcome is judged by.
+
+    Attributes:
+        minimize: what is to be as small as possible.
+        accuracy_drop: largest loss of accuracy, as a share; None where nothing was searched.
+    """
+
+    minimize: Literal["latency", "size"] = "latency"
+    accuracy_drop: float | None = None
+
+    def allows(self, variant: VariantRecord) -> bool:
+        """Whether the loss itself, against what the gate measures it, is within the limit of the search."""
+        losses = [check.value for check in variant.gate if check.criterion == "accuracy_drop"]
+        return self.accuracy_drop is None or not any(exceeds(loss, self.accuracy_drop) for loss in losses)
 
 
 @dataclass(frozen=True)
@@ -31,6 +43,7 @@ class Findings:
         majority_share: share of the most frequent class among the test labels: what a constant answer scores.
         confidence: level of the intervals.
         failed: variants that could not be made or measured.
+        aim: that of the search, where there was one.
     """
 
     variants: list[VariantRecord]
@@ -38,10 +51,13 @@ class Findings:
     majority_share: float
     confidence: float
     failed: list[FailedVariant] = field(default_factory=list)
+    aim: Aim = Aim()
 
 
 def decide(findings: Findings) -> Verdict:
     """The fastest variant that passed the gate, else dense; nothing where dense fails or only guesses.
+
+    The smallest, where a search was to find that; and none that loses more than the search was allowed.
 
     Speed is the latency ratio to dense, which was timed in the same minutes. Two ratios within the error of such a
     timing are equal; then the more accurate variant wins. Never recommended is a variant that is neither faster nor
@@ -51,36 +67,43 @@ def decide(findings: Findings) -> Verdict:
     dense, *others = findings.variants
     compressed = [variant for variant in others if not variant.is_control]
     passed = [variant for variant in compressed if variant.status == "pass" and may_ship(variant)]
-    useful = [variant for variant in passed if _is_faster(variant) or _is_smaller(variant)]
+    allowed = [variant for variant in passed if findings.aim.allows(variant)]
+    useful = [variant for variant in allowed if _is_faster(variant) or _is_smaller(variant)]
     if dense.artifact_status != OK:
         recommended, headline = None, f"Ship nothing: dense {dense.artifact_status}."
     elif dense.accuracy_ci_low <= findings.majority_share:
         recommended, headline = None, _nothing_works(dense, findings.majority_share)
     elif useful:
-        best = _best(useful)
+        best = _best(useful, findings.aim)
         recommended, headline = best.variant, _ship(best)
     else:
-        recommended, headline = dense.variant, _ship_dense(findings, passed)
-    reasons = [_reason(variant, recommended, findings.confidence) for variant in compressed]
+        recommended, headline = dense.variant, _ship_dense(findings, passed, allowed)
+    reasons = [_reason(variant, recommended, findings) for variant in compressed]
     reasons += [_control(variant, compressed) for variant in others if variant.is_control]
     reasons += [_failure(variant) for variant in findings.failed]
     return Verdict(
         recommended=recommended,
         headline=headline,
-        reasons=[*reasons, *_remarks(findings)],
-        not_tested=_not_tested(findings),
+        reasons=[*reasons, *remarks(findings.variants, findings.rows)],
+        not_tested=not_tested(findings.variants, findings.rows[0], findings.confidence),
     )
 
 
-def _best(useful: list[VariantRecord]) -> VariantRecord:
-    """The most accurate of those whose speed cannot be told from the fastest's; among equals the smallest."""
+def _best(useful: list[VariantRecord], aim: Aim) -> VariantRecord:
+    """The most accurate of those whose speed cannot be told from the fastest's; among equals the smallest.
+
+    Where size is to be minimised, the smallest; among equals the most accurate.
+    """
+    if aim.minimize == "size":
+        return min(useful, key=lambda variant: (variant.size_ratio, -variant.accuracy_mean, variant.variant))
     fastest = min(variant.latency_ratio for variant in useful)
     as_fast = [variant for variant in useful if variant.latency_ratio <= fastest * (1 + TIMING_ERROR)]
     return min(as_fast, key=lambda variant: (-variant.accuracy_mean, variant.size_ratio, variant.variant))
 
 
 def _is_faster(variant: VariantRecord) -> bool:
-    return variant.latency_ratio < 1 - wording.LEVEL
+    """Beyond the error of the timing: two files of one network differ by chance."""
+    return variant.latency_ratio * (1 + TIMING_ERROR) < 1
 
 
 def _is_smaller(variant: VariantRecord) -> bool:
@@ -109,11 +132,14 @@ def _ship(variant: VariantRecord) -> str:
     return f"Ship {variant.variant}{caveat}: {accuracy} accurate; {_against_dense(variant)}."
 
 
-def _ship_dense(findings: Findings, passed: list[VariantRecord]) -> str:
+def _ship_dense(findings: Findings, passed: list[VariantRecord], allowed: list[VariantRecord]) -> str:
     dense, *others = findings.variants
     compressed = [variant for variant in others if not variant.is_control]
     if not compressed and not findings.failed:
         return f"Ship dense: {wording.percent(dense.accuracy_mean)} accurate; no compressed variant was asked for."
+    if passed and not allowed:
+        limit = wording.points(findings.aim.accuracy_drop or 0.0)
+        return f"Ship dense: no variant that passed the gate loses at most the {limit} points that `compress` allows."
     if passed:
         return "Ship dense: no variant that passed the gate is faster or smaller."
     names_by_cause: dict[str, list[str]] = {}
@@ -142,24 +168,37 @@ def _cause(variant: VariantRecord) -> str:
     return f"{' and '.join(failed)} failed" if failed else "accuracy was inconclusive"
 
 
-def _reason(variant: VariantRecord, recommended: str | None, confidence: float) -> str:
+def _reason(variant: VariantRecord, recommended: str | None, findings: Findings) -> str:
     """What the gate says of a variant, the figures that decided, and why it was or was not chosen."""
     if variant.problems:
         found = "; ".join(problem.message for problem in variant.problems)
         return f"{variant.variant} failed its proof, so it cannot be recommended: {found}."
     words = {"pass": "passes", "fail": "fails", "inconclusive": "is inconclusive"}[variant.status]
-    checks = "; ".join(_check_words(check, variant, confidence) for check in variant.gate)
-    checks += _against_control(variant, confidence)
+    checks = "; ".join(_check_words(check, variant, findings.confidence) for check in variant.gate)
+    checks += _against_control(variant, findings.confidence)
     chosen = ""
-    if variant.variant == recommended and _is_faster(variant):
-        chosen = " It is the fastest that passed, or as fast as can be told and more accurate."
-    elif variant.variant == recommended:
-        chosen = f" It is {wording.speed(variant.latency_ratio)}, not faster: recommended for its size alone."
+    if variant.variant == recommended:
+        chosen = f" It is {_why(variant, findings.aim)}."
     elif variant.status == "pass" and not may_ship(variant):
         chosen = f" It cannot be recommended: {_slower_than_parent(variant)}."
+    elif variant.status == "pass" and not findings.aim.allows(variant):
+        limit = wording.points(findings.aim.accuracy_drop or 0.0)
+        chosen = f" It cannot be recommended: it loses more than the {limit} points that `compress` allows."
     elif variant.status == "pass":
         chosen = f" Not chosen: {', '.join(_speed_and_size(variant))} against dense."
     return f"{variant.variant} {words}: {checks}.{chosen}"
+
+
+def _why(variant: VariantRecord, aim: Aim) -> str:
+    """Why this one is recommended."""
+    if aim.minimize == "size":
+        return "the smallest that passed"
+    if _is_faster(variant):
+        return "the fastest that passed, or as fast as can be told and more accurate"
+    is_within_error = variant.latency_ratio <= 1 + TIMING_ERROR
+    speed = wording.speed(variant.latency_ratio)
+    beside = "within the error of the timing" if is_within_error else "not faster"
+    return f"{speed}, {beside}: recommended for its size alone"
 
 
 def _slower_than_parent(variant: VariantRecord) -> str:
@@ -217,63 +256,3 @@ def _what_would_settle(check: GateCheck, variant: VariantRecord) -> str:
         ways.append(f"{check.seeds_needed} seeds (now {variant.n_seeds})")
     more_seeds = "; more seeds alone would not" if variant.n_seeds > 1 and check.seeds_needed is None else ""
     return f"about {' or '.join(ways)} would give it an even chance to pass if the drop stays as it is{more_seeds}"
-
-
-def _remarks(findings: Findings) -> list[str]:
-    """What a reader should know although no threshold looks at it."""
-    on_variants = [remark for variant in findings.variants for remark in _remarks_on(variant)]
-    return [*on_variants, *_remarks_on_timing(findings.rows)]
-
-
-def _remarks_on(variant: VariantRecord) -> list[str]:
-    remarks = []
-    drops = [check for check in variant.gate if check.criterion == "accuracy_drop"]
-    to_dense = all(check.reference == DENSE for check in drops)
-    worst = variant.accuracy_delta_min if to_dense else variant.accuracy_delta_control_min
-    if variant.status == "pass" and worst is not None and exceeds(-worst, drops[0].limit):
-        remarks.append(
-            f"{variant.variant} passes on the mean of {variant.n_seeds} seeds, but its worst seed loses "
-            f"{wording.points(-worst)} points: choose the seed to ship with care."
-        )
-    if variant.tied_share > 0:
-        remarks.append(
-            f"{variant.variant}: {wording.percent(variant.tied_share, 2)} of the test images have no single largest "
-            "logit and count as wrong; the output may be quantized too coarsely."
-        )
-    return remarks
-
-
-def _remarks_on_timing(rows: list[Row]) -> list[str]:
-    remarks = []
-    unquiet = [row for row in rows if abs(row.latency_drift) > DRIFT_WORTH_SAYING]
-    if unquiet:
-        worst = max(unquiet, key=lambda row: abs(row.latency_drift))
-        remarks.append(
-            f"The machine was not quiet: in {len(unquiet)} of {len(rows)} timings the baseline drifted by more than "
-            f"{DRIFT_WORTH_SAYING * 100:g} %, most in {worst.variant}, seed {worst.seed} "
-            f"({worst.latency_drift * 100:+.0f} %). Trust the ratios, not the milliseconds."
-        )
-    repeats = [row.latency_ratio for row in rows if row.parent is None]
-    farthest = max(repeats, key=lambda ratio: abs(math.log(ratio)))
-    if abs(farthest - 1) > TIMING_ERROR:
-        remarks.append(
-            f"Dense timed against itself came out {wording.speed(farthest)}: differences in speed up to that are noise."
-        )
-    devices = sorted({row.device for row in rows})
-    if len(devices) > 1:
-        remarks.append(f"Latencies are from different processors ({', '.join(devices)}): compare ratios only.")
-    return remarks
-
-
-def _not_tested(findings: Findings) -> list[str]:
-    dense, first = findings.variants[0], findings.rows[0]
-    conditions = f"{first.device}, {first.threads} thread{'s' * (first.threads > 1)}, batch {first.batch_size}"
-    training = (
-        "How another training run would score: there is one seed, and the intervals are over test images."
-        if dense.n_seeds == 1
-        else "How further training runs would score: the intervals are over test images, with these "
-        f"{dense.n_seeds} seeds as they are."
-    )
-    level = f"Several variants at once: each interval holds at {findings.confidence * 100:g} % by itself."
-    several = [level] if sum(variant.status != "reference" for variant in findings.variants) > 1 else []
-    return [*NOT_TESTED, f"Other hardware, threads, batches and runtimes than {conditions}.", training, *several]

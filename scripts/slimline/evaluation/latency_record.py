@@ -68,3 +68,8 @@ class LatencyRecord(Record):
         "artifact is not in itself. Empty for others."
     )
     ratio_float_p50: float | None = described("As `ratio_p50`, against the fastest of them; null without any.", "ratio")
+
+    @property
+    def ratio_to_own_fp32(self) -> float | None:
+        """How long a quantized file takes over its parent in fp32 in the same runtime; None for others."""
+        return next((each.ratio_p50 for each in self.floats if each.precision == "f32"), None)

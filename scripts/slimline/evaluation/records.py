@@ -93,9 +93,7 @@ class Row(Record):
     fused_operators: int = described(
         "Executed operators that do the work of several.", "count", label="Fused operators", higher_is_better=True
     )
-    artifact_status: str = described(
-        "`ok`, `slower than its own fp32`, or `failed: ` and the reason. Only what is `ok` is ever recommended."
-    )
+    artifact_status: str = described("`ok`, `slower than its own fp32`, or `failed: ` and the reason, at this seed.")
     control: str | None = described(
         "Equal-budget control: dense trained on for as many steps as the variant; empty where there is none."
     )

@@ -42,7 +42,7 @@ def summarise_variant(study: Study, variant: str) -> VariantRecord:
     accuracy = statistics.seed_mean_accuracy(correct, evaluation.confidence)
     latency_ratio = median(model.latency.ratio_p50 for model in models)
     latency_ratio_parent = _median_known(model.latency.ratio_parent_p50 for model in models)
-    latency_ratio_fp32 = _median_known(map(ratio_to_own_fp32, models))
+    latency_ratio_fp32 = _median_known(model.latency.ratio_to_own_fp32 for model in models)
     step, problems = study.experiment.step(variant), _problems(models)
     size_ratio = median(_size_ratios(study, variant))
     delta = None if variant == DENSE else _difference(study, variant, DENSE)
@@ -90,11 +90,6 @@ def summarise_variant(study: Study, variant: str) -> VariantRecord:
         gate=checks,
         status=status,
     )
-
-
-def ratio_to_own_fp32(model: Measured) -> float | None:
-    """How long a quantized model takes over its parent in fp32 in the same runtime; None for others."""
-    return next((each.ratio_p50 for each in model.latency.floats if each.precision == "f32"), None)
 
 
 def _median_known(ratios: Iterable[float | None]) -> float | None:
@@ -243,7 +238,9 @@ def make_row(study: Study, variant: str, seed: int, status: Status) -> Row:
         opset=model.proof.opset,
         integer_operators=model.proof.integer_operators,
         fused_operators=model.proof.fused_operators,
-        artifact_status=artifact_status(model.proof.problems, study.experiment.step(variant), ratio_to_own_fp32(model)),
+        artifact_status=artifact_status(
+            model.proof.problems, study.experiment.step(variant), model.latency.ratio_to_own_fp32
+        ),
         runtime=model.export.runtime,
         dtype=model.export.dtype,
         latency_ratio_float=model.latency.ratio_float_p50,

@@ -15,14 +15,14 @@ from slimline.evaluation.latency_record import LatencyRecord
 from slimline.evaluation.prediction_file import read_predictions
 from slimline.evaluation.proof_record import Proof
 from slimline.evaluation.record_base import read_record, write_record
-from slimline.evaluation.statistics import top1
+from slimline.evaluation.statistics import exceeds, top1
 from slimline.failed import failure_in
 from slimline.files import read_json
 from slimline.search.budget import affordable_rounds, forecast_hours, kept_after
 from slimline.search.records import Point, Round, Search, SearchPlan
 from slimline.search.trials import finalists, pareto, ranked, survivors
 
-SLOWER_THAN_DENSE = "slower than dense"
+SLOWER_THAN_PARENT = "slower than what it was made of"
 
 
 def plan_search(config: CompressConfig, plans: Sequence[Path], dense_plan: Path, dense_job: Path, output: Path) -> None:
@@ -44,7 +44,8 @@ def plan_search(config: CompressConfig, plans: Sequence[Path], dense_plan: Path,
     _refuse_without_dense(dense_job)
     dense = read_json(dense_plan)
     key = "cost_gpu_h" if dense["gpus_per_node"] else "cost_cpu_h"
-    really = job_hours(dense_job) / dense[key]
+    n_epochs = read_json(dense_job)["epochs"]  # fewer than planned where it stopped early
+    really = (job_hours(dense_job) / n_epochs) / (dense[key] / dense["basis"]["epochs"])
     first = config.round_epochs[0]
     hours_per_epoch = {
         structure.name: read_json(plan)[key] * really / first
@@ -64,10 +65,10 @@ def plan_search(config: CompressConfig, plans: Sequence[Path], dense_plan: Path,
 
 
 def job_hours(job: Path) -> float:
-    """What a training job took: GPU-hours, or core-hours where it ran on CPUs."""
+    """What the epochs of a training job took, over all its attempts: GPU-hours, or core-hours where it ran on CPUs."""
     receipt = read_json(job)
     units: int = receipt["ranks"] * (receipt["threads_per_rank"] if receipt["device"] == "cpu" else 1)
-    return float(receipt["seconds"]) / 3600 * units
+    return float(receipt["epochs_seconds"]) / 3600 * units
 
 
 def judge_round(
@@ -126,8 +127,10 @@ def _refuse_without_dense(file: Path) -> None:
 def _point(trial: Trial, paths: Mapping[str, Path], dense_accuracy: float, dense_size: int) -> Point:
     latency, proof = read_record(paths["latency"], LatencyRecord), read_record(paths["proofs"], Proof)
     problem = proof.problems[0].message if proof.problems else None
-    if problem is None and is_slower(latency.ratio_parent_p50):
-        problem = SLOWER if trial.final != trial.structure else SLOWER_THAN_DENSE
+    if problem is None and is_slower(latency.ratio_to_own_fp32):
+        problem = SLOWER
+    elif problem is None and is_slower(latency.ratio_parent_p50):
+        problem = SLOWER_THAN_PARENT
     return Point(
         **trial._asdict(),
         accuracy_drop=dense_accuracy - _accuracy(paths["validation"]),
@@ -165,7 +168,7 @@ def conclude(config: CompressConfig, rounds: Sequence[Path], plan: Path, seed: i
         rounds=found,
         front=[point.variant for point in pareto(points, config.minimize)],
         best=best[0].final if best else None,
-        within_limit=bool(best) and best[0].accuracy_drop <= config.accuracy_drop,
+        within_limit=bool(best) and not exceeds(best[0].accuracy_drop, config.accuracy_drop),
         finalists=[point.final for point in chosen],
     )
     write_record(output, search)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from slimline.evaluation.statistics import exceeds
 from slimline.search.records import Point
 
 Aim = Literal["latency", "size"]
@@ -62,7 +63,7 @@ def ranked(points: Sequence[Point], accuracy_drop: float, minimize: Aim) -> list
     Among costs that cannot be told apart the more accurate point comes first.
     """
     usable = sorted((point for point in points if point.usable), key=lambda point: point.cost(minimize))
-    within = [point for point in usable if point.accuracy_drop <= accuracy_drop]
+    within = [point for point in usable if not exceeds(point.accuracy_drop, accuracy_drop)]
     beyond = sorted((point for point in usable if point not in within), key=lambda point: point.accuracy_drop)
     ordered: list[Point] = []
     while within:

@@ -216,11 +216,14 @@ def _write_result(
         copy_file(folder / HISTORY_FILE, result / HISTORY_FILE)
         epochs = [record for record in trainer.history.records if record["kind"] == "epoch"]
         train_s = sum(record["seconds"] for record in epochs)
+        validation_s = sum(record["validation_seconds"] for record in epochs)
         images = len(epochs) * len(trainer.train_rows)
         write_json(
             result / SUMMARY_FILE,
             {
                 "seconds": seconds,
+                "epochs": len(epochs),
+                "epochs_seconds": train_s + validation_s,  # of all attempts together
                 "images_per_s": images / train_s if epochs else None,
                 "peak_memory_mb": peak_memory_mb(trainer.world.device),
                 "stages": trainer.progress.stages,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -12,16 +12,18 @@ from slimline.reporting.charts.scales import Scale, padded, tick_digits
 from slimline.reporting.charts.svg import group, line, mark, picture, polygon, rectangle, text
 from slimline.reporting.format import fixed, shorten
 
-LEFT, RIGHT = 14.0, WIDTH - 14.0
+EDGE = 2.0
 TOP = 26.0
-ROW_PX = 40.0
+ROW_PX = 30.0
 FOOT_PX = 44.0
 CAP_PX = 4.0
+GAP_PX = 12.0
+CHARACTER_PX = 7.4  # of names, on the average; readings are smaller, and capitals
+LONGEST_NAME = 22
 # Losses beyond this many margins are drawn as an arrow at the edge: one broken variant would otherwise
 # leave no room for the distances that decide.
 DEEPEST_IN_MARGINS = 8.0
 LEAST_MARGIN = 0.005
-READING_SHARE = 0.4  # room right of zero for the longest reading, as a share of the room left of it
 
 
 @dataclass(frozen=True)
@@ -36,66 +38,71 @@ class ForestRow:
     status: str
 
 
-def forest_chart(identifier: str, rows: Sequence[ForestRow], margin: float, title: str, description: str) -> Markup:
-    """One row per variant: point and interval, with lines at zero and at `-margin`.
+def forest_chart(
+    identifier: str, rows: Sequence[ForestRow], margin: float, reference: str, title: str, description: str
+) -> Markup:
+    """One row per variant: its name, point and interval, and the reading, with lines at zero and at `-margin`.
 
     Args:
         identifier: unique on the page.
         rows: top to bottom.
         margin: largest loss that the gate allows, as a share, 0 or more.
+        reference: what zero is.
         title: name of the picture.
         description: what it says in words.
     """
     bottom = TOP + ROW_PX * len(rows)
+    left = EDGE + _room(shorten(row.name, LONGEST_NAME) for row in rows)
+    right = WIDTH - EDGE - _room(row.reading for row in rows)
     ends = [end for row in rows for end in (row.low, row.high)]
     low, high = padded(min(*ends, -margin), max(*ends, 0.0), 0.08)
-    low = max(low, -DEEPEST_IN_MARGINS * max(margin, LEAST_MARGIN))
-    x = Scale(low, max(high, READING_SHARE * abs(low)), LEFT, RIGHT)
+    x = Scale(max(low, -DEEPEST_IN_MARGINS * max(margin, LEAST_MARGIN)), high, left, right)
     return picture(
         identifier,
         WIDTH,
         bottom + FOOT_PX,
         title,
         description,
-        rectangle(LEFT, TOP, x(-margin) - LEFT, bottom - TOP, "fail-region"),
-        _ruler(x, bottom),
+        rectangle(left, TOP, x(-margin) - left, bottom - TOP, "fail-region"),
+        _ruler(x, bottom, reference),
         line((x(0.0), TOP), (x(0.0), bottom), "reference-line"),
         line((x(-margin), TOP), (x(-margin), bottom), "gate"),
-        _captions(x, margin),
-        *(_row(row, TOP + ROW_PX * index, x) for index, row in enumerate(rows)),
+        _captions(x, margin, reference),
+        *(_row(row, TOP + ROW_PX * (index + 0.5), x) for index, row in enumerate(rows)),
     )
 
 
-def _captions(x: Scale, margin: float) -> Markup:
+def _room(texts: Iterable[str]) -> float:
+    """Width of the longest of some texts beside the plot, with the gap to it."""
+    return GAP_PX + CHARACTER_PX * max(map(len, texts))
+
+
+def _captions(x: Scale, margin: float, reference: str) -> Markup:
     gate = f"gate: {fixed(-100 * margin, 1)}"
     zero, at_gate = x(0.0), x(-margin)
     near = zero - at_gate < 70
     return group(
-        text("as dense", min(zero, RIGHT - 26), TOP - 8, "tick", "middle" if not near else "start"),
-        text(gate, max(at_gate, LEFT), TOP - 8, "gate-name", "end" if near and at_gate > 80 else "start"),
+        text(f"as {reference}", min(zero, WIDTH - 30), TOP - 8, "tick", "start" if near else "middle"),
+        text(gate, at_gate, TOP - 8, "gate-name", "end" if near and at_gate > 80 else "start"),
     )
 
 
-def _ruler(x: Scale, bottom: float) -> Markup:
-    ticks = x.ticks(6)
+def _ruler(x: Scale, bottom: float, reference: str) -> Markup:
+    ticks = x.ticks(5)
     digits = tick_digits([100 * tick for tick in ticks])
-    parts = [line((LEFT, bottom), (RIGHT, bottom), "axis")]
+    parts = [line((x.start, bottom), (x.end, bottom), "axis")]
     for tick in ticks:
         parts.append(line((x(tick), TOP), (x(tick), bottom), "grid"))
         parts.append(text(fixed(100 * tick, digits, signed=True), x(tick), bottom + 18, "tick", "middle"))
-    parts.append(text("accuracy minus dense, percentage points", RIGHT, bottom + 38, "axis-title", "end"))
+    parts.append(text(f"accuracy minus {reference}, percentage points", x.end, bottom + 38, "axis-title", "end"))
     return group(*parts, class_="axes")
 
 
-def _row(row: ForestRow, top: float, x: Scale) -> Markup:
-    off_scale = row.value < x.low
-    name = shorten(row.name, 44) + (f" ({fixed(100 * row.value, 1)})" if off_scale else "")
-    middle = top + 29
-    shapes = [_arrow(middle)] if off_scale else _interval(row, middle, x)
+def _row(row: ForestRow, middle: float, x: Scale) -> Markup:
     return group(
-        text(name, LEFT + 4, top + 15, "row-name"),
-        text(row.reading, RIGHT - 4, top + 15, "row-name reading", "end"),
-        *shapes,
+        text(shorten(row.name, LONGEST_NAME), EDGE, middle + 4, "row-name"),
+        text(row.reading, WIDTH - EDGE, middle + 4, "row-name reading", "end"),
+        *(_beyond(row, middle, x) if row.value < x.low else _interval(row, middle, x)),
         class_=f"status-{row.status}",
     )
 
@@ -109,5 +116,10 @@ def _interval(row: ForestRow, middle: float, x: Scale) -> list[Markup]:
     ]
 
 
-def _arrow(middle: float) -> Markup:
-    return polygon([(LEFT, middle), (LEFT + 9, middle - 5), (LEFT + 9, middle + 5)], "point")
+def _beyond(row: ForestRow, middle: float, x: Scale) -> list[Markup]:
+    """An arrow to where the point would be, with its number."""
+    left = x.start
+    return [
+        polygon([(left, middle), (left + 9, middle - 5), (left + 9, middle + 5)], "point"),
+        text(fixed(100 * row.value, 1), left + 14, middle + 4, "row-name"),
+    ]

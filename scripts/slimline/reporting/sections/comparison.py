@@ -26,6 +26,7 @@ from slimline.reporting.format import (
 from slimline.reporting.inputs import Evidence
 from slimline.reporting.view import Cell, Column, Details, Section, Table, csv_download
 
+MANY_ZEROS = 0.2  # share of weights from which on a file is worth compressing; integers are zero in some places
 NESTED = ("gate", "problems")  # lists, which a CSV file has no place for
 
 
@@ -57,8 +58,10 @@ def _variants_table(evidence: Evidence) -> Table:
     size = Unit([v.size_bytes for v in variants], BYTE_UNITS)
     parameters = Unit([v.parameters for v in variants], COUNT_UNITS)
     macs = Unit([v.macs for v in variants], COUNT_UNITS)
+    macs_name = f"{macs.name} MACs".lstrip()
     latency = significant_digits(v.latency_p50_ms for v in variants)
     has_controls = any(v.control for v in variants)
+    has_zeros = any(v.sparsity > MANY_ZEROS for v in variants)
     columns = [
         Column("variant", numeric=False),
         Column("mean, %", "accuracy"),
@@ -67,32 +70,22 @@ def _variants_table(evidence: Evidence) -> Table:
         *([Column("to control, points", "accuracy")] if has_controls else []),
         Column("flips, %", "accuracy"),
         Column(f"parameters{_in(parameters)}", "model"),
-        Column(f"MACs{_in(macs)}", "model"),
         Column(f"file, {size.name}", "model"),
-        Column(f"gzip, {size.name}", "model"),
-        Column(f"{TIMES} dense", "model"),
-        Column("type", "model", numeric=False),
+        *([Column(f"gzip, {size.name}", "model")] if has_zeros else []),
         Column("runtime", "latency, ms", numeric=False),
         Column("p50", "latency, ms"),
         Column("p95", "latency, ms"),
-        Column("p99", "latency, ms"),
-        Column(f"{TIMES} dense", "latency, ms"),
-        Column(f"{TIMES} float", "latency, ms"),
     ]
     rows = [
         [
             Cell(v.variant, v.variant, note=origin(v), status=v.status),
             *_accuracy_cells(v, has_controls),
-            parameters.cell(v.parameters),
-            macs.cell(v.macs),
-            size.cell(v.size_bytes),
-            size.cell(v.size_gzip_bytes),
-            Cell(fixed(v.size_ratio, 2), v.size_ratio),
-            Cell(v.dtype, v.dtype),
-            Cell(runtime(v.runtime), v.runtime),
-            *(Cell(fixed(ms, latency), ms) for ms in (v.latency_p50_ms, v.latency_p95_ms, v.latency_p99_ms)),
-            Cell(fixed(v.latency_ratio, 2), v.latency_ratio),
-            _float_cell(v.latency_ratio_float),
+            replace(parameters.cell(v.parameters), note=f"{macs.cell(v.macs).text} {macs_name}"),
+            replace(size.cell(v.size_bytes), note=_of_dense(v.size_ratio)),
+            *([size.cell(v.size_gzip_bytes)] if has_zeros else []),
+            Cell(runtime(v.runtime), v.runtime, note=_arithmetic(v)),
+            Cell(fixed(v.latency_p50_ms, latency), v.latency_p50_ms, note=_of_dense(v.latency_ratio)),
+            Cell(fixed(v.latency_p95_ms, latency), v.latency_p95_ms, note=f"p99 {fixed(v.latency_p99_ms, latency)}"),
         ]
         for v in variants
     ]
@@ -117,6 +110,10 @@ def origin(v: VariantRecord | FailedVariant) -> str:
     if isinstance(v, VariantRecord) and v.is_control:
         return "control: dense trained on"
     return "trained from scratch" if v.parent is None else f"{v.step}, from {v.parent}"
+
+
+def _of_dense(ratio: float) -> str:
+    return f"{fixed(ratio, 2)} {TIMES} dense"
 
 
 def _in(unit: Unit) -> str:
@@ -152,8 +149,10 @@ def _to_control_cell(v: VariantRecord) -> Cell:
     return replace(cell, note=f"{cell.note} {v.control}".strip())
 
 
-def _float_cell(latency_ratio: float | None) -> Cell:
-    return Cell("") if latency_ratio is None else Cell(fixed(latency_ratio, 2), latency_ratio)
+def _arithmetic(v: VariantRecord) -> str:
+    """The type that it computes in, and where that is not a float, how long that takes against the parent in one."""
+    ratio = v.latency_ratio_float
+    return v.dtype if ratio is None else f"{v.dtype}, {fixed(ratio, 2)} {TIMES} float"
 
 
 def _flips_cell(flips: float) -> Cell:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from slimline.evaluation.artifact_status import OK, SLOWER
 from slimline.evaluation.proof_record import Proof
 from slimline.evaluation.records import FailedRow, Row
-from slimline.reporting.format import TIMES, count, fixed, significant
+from slimline.reporting.format import TIMES, count, fixed, sentence_list, significant
 from slimline.reporting.inputs import Evidence
 from slimline.reporting.view import Block, Cell, Column, Details, Section, Table, csv_download
 
@@ -41,18 +41,18 @@ def _status_table(evidence: Evidence) -> Table:
         Column("largest difference", "logits against PyTorch"),
         Column("same class, %", "logits against PyTorch"),
         Column("ties, %"),
-        Column("batches run", numeric=False),
-        Column("difference, % of spread", "between batches"),
+        Column("between batches, % of spread"),
         Column(f"p50, {TIMES} parent"),
-        Column("opset"),
     ]
     rows = [_status_row(row, evidence.proofs[row.variant, row.seed]) for row in evidence.metrics.rows]
     proofs = evidence.proofs.values()
     n_images = count(max(proof.n_images for proof in proofs))
+    batches = sentence_list(map(str, sorted({size for proof in proofs for size in proof.batch_sizes})))
+    opsets = sentence_list(map(str, sorted({proof.opset for proof in proofs})))
     note = (
-        f"On {n_images} training images. Logits of an image must not depend on the batch that it comes in. A tie is an "
-        "image whose largest logit occurs twice, as happens where logits are rounded to 8 bits. The last ratio is "
-        "timed in turns with the variant's own parent."
+        f"On {n_images} training images, in batches of {batches}; opset {opsets}. Logits of an image must not depend "
+        "on the batch that it comes in. A tie is an image whose largest logit occurs twice, as happens where logits "
+        "are rounded to 8 bits. The last ratio is timed in turns with the variant's own parent."
     )
     header = [name for name in Proof.model_fields if name not in {"operators", "problems", "format"}]
     data = [[_plain(getattr(proof, name)) for name in header] for proof in proofs]
@@ -69,10 +69,8 @@ def _status_row(row: Row, proof: Proof) -> list[Cell]:
         Cell(significant(proof.max_abs) if proof.max_abs >= 1e-3 else f"{proof.max_abs:.1e}", proof.max_abs),
         Cell(fixed(100 * proof.argmax_agreement, 1), proof.argmax_agreement),
         Cell(fixed(100 * proof.tied_share, 1), proof.tied_share),
-        Cell(", ".join(map(str, proof.batch_sizes))),
         Cell(fixed(100 * proof.batch_difference, 3), proof.batch_difference),
         Cell("reference") if ratio is None else Cell(fixed(ratio, 2), ratio),
-        Cell(str(proof.opset), proof.opset),
     ]
 
 

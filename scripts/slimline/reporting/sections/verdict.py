@@ -180,12 +180,14 @@ def _forest(evidence: Evidence) -> Figure:
         value, low, high = -check.value, -check.ci_high, -check.ci_low
         rows.append(ForestRow(record.variant, value, low, high, STATUS_WORDS[check.status], check.status))
         data.append((record.variant, check.reference, value, low, high, check.status))
-    against = "dense" if {row[1] for row in data} == {DENSE} else "its control, or dense where it has none"
+    is_dense = {row[1] for row in data} == {DENSE}
+    against = "dense" if is_dense else "its control, or dense where it has none"
     margin = next(check.limit for check in evidence.compressed[0].gate if check.criterion == "accuracy_drop")
     svg = forest_chart(
         "chart-forest",
         rows,
         margin,
+        "dense" if is_dense else "reference",
         f"Accuracy of each variant minus that of {against}",
         "; ".join(f"{row.name} {points_interval(row.low, row.high)}: {row.reading}" for row in rows) + ".",
     )
