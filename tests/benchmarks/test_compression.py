@@ -1,12 +1,13 @@
 """Compressed by slimline, and by hand with the libraries it stands on: who is more accurate at equal latency?
 
-One ResNet-18 (first layer for small images), trained for three epochs on a fifth of Fashion-MNIST's training images, is
-the start of all. From it slimline makes a pruned network in int8 for ONNX Runtime, and dense in int8 for OpenVINO;
-`compression/by_hand.py` makes the same with Torch-Pruning and ONNX Runtime, and with NNCF. All files are scored on the
-test split in the runtime that they are for, and timed in turns, one image at a time, on one thread. Run with
-`make bench`; it takes about half an hour on two cores.
+One ResNet-18 (first layer for small images), trained for three epochs on a fifth of Fashion-MNIST's training images (a
+folder of PNG files), is the start of all. From it slimline makes a pruned network in int8 for ONNX Runtime, and dense
+in int8 for OpenVINO; `compression/by_hand.py` makes the same with Torch-Pruning and ONNX Runtime, and with NNCF. All
+files are scored on the test split in the runtime that they are for, and timed in turns, one image at a time, on one
+thread. Run with `make bench`; it takes about half an hour on two cores without bf16.
 """
 
+import os
 from dataclasses import dataclass
 from statistics import median
 
@@ -15,8 +16,12 @@ import pytest
 import torch
 from benchmarks.clusters import two_cores
 from benchmarks.compression import by_hand
+from PIL import Image
 from pipeline.clones import clone_into
+from unit.data_fixtures import Steps
 
+from slimline.config.dataset import DatasetConfig
+from slimline.data.batches import random_sample
 from slimline.data.prepared import PreparedDataset
 from slimline.evaluation.latency import ROUNDS, Worker
 from slimline.evaluation.statistics import paired_difference, top1
@@ -27,8 +32,8 @@ from slimline.models.target import Target
 
 RATIO, EPOCHS, LEARNING_RATE, CALIBRATION, SEED = 0.5, 2, 0.02, 512, 0
 RUNS = 20  # in a round
+TRAIN_IMAGES = 12_000
 CONFIG = {
-    "dataset": {"name": "fashion-mnist", "validation": 0.8},
     "model": {"name": "resnet18"},
     "train": {
         "epochs": 3, "batch_size": 128, "optimizer": "sgd", "learning_rate": 0.1, "weight_decay": 5.0e-4,
@@ -61,10 +66,25 @@ class Figures:
 
 
 @pytest.fixture(scope="module")
-def experiment(tmp_path_factory):
+def images(tmp_path_factory):
+    """Some of the training images, and all test images, in folders `train/<class>` and `test/<class>`."""
+    folder, whole = tmp_path_factory.mktemp("images"), DatasetConfig(name="fashion-mnist", leakage="drop-train")
+    steps = Steps(whole, tmp_path_factory.mktemp("whole"), threads=2)
+    data = PreparedDataset.open(steps.run(mirror=os.environ.get("SLIMLINE_MIRROR")))
+    for split, rows in ("train", random_sample(data.rows("train"), TRAIN_IMAGES, SEED)), ("test", data.rows("test")):
+        for row, pixels in zip(rows, data.read(rows), strict=True):
+            path = folder / split / str(data.labels[row]) / f"{row}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels[0]).save(path)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def experiment(images, tmp_path_factory):
     """The folder of results of slimline's own run, and the prepared data."""
     clone = clone_into(tmp_path_factory.mktemp("ours") / "clone")
-    config = clone.write_config("side", **CONFIG, cluster=two_cores(clone))
+    dataset = {"name": "image-folder", "path": str(images), "image_size": 28, "channels": 1, "validation": 0.05}
+    config = clone.write_config("side", **CONFIG, dataset=dataset, cluster=two_cores(clone))
     targets = [f"results/side/{name}/seed-{SEED}/proof.json" for name in ("dense", *CONFIG["variants"])]
     clone.snakemake(*targets, "--cores", 2, *config)
     (stats,) = clone.folder.glob("data/*/*/stats.json")

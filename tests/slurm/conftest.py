@@ -99,7 +99,8 @@ def clean(slurm):
 def with_data(tmp_path_factory):
     """A clone with the prepared data of the trainings here, to be copied."""
     clone = clone_into(tmp_path_factory.mktemp("with-data") / "clone")
-    clone.snakemake("preprocess", "--cores", 2, *clone.write_config("data", dataset=DATASET, model={"name": "resnet8"}))
+    config = clone.write_config("data", dataset=DATASET, model={"name": "resnet8"}, train={"epochs": 1})
+    clone.snakemake("preprocess", "--cores", 2, *config)
     return clone
 
 
