@@ -4,10 +4,9 @@ import gzip
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
-from onnx import TensorProto, numpy_helper
+from int8_files import assert_integers_compute_as_floats, largest_number
 
 from slimline.compression.quantize import calibration_images, quantize
 from slimline.compression.quantize_onnxruntime import CalibrationImages
@@ -129,13 +128,6 @@ def test_activations_are_unsigned_and_weights_per_channel(exported, digits, tmp_
     assert {32, 64} <= {tensor.dims[0] for tensor in scales}
 
 
-def largest_number(file):
-    """The largest absolute value of the int8 kernels in a file."""
-    constants = [tensor for tensor in onnx.load(file).graph.initializer if len(tensor.dims) == 4]
-    arrays = [numpy_helper.to_array(tensor).astype(int) for tensor in constants if tensor.data_type == TensorProto.INT8]
-    return max(np.abs(array).max() for array in arrays)
-
-
 @pytest.mark.parametrize(
     ("reduce_range", "architecture", "vnni", "largest"),
     [
@@ -159,14 +151,7 @@ def test_weights_use_as_many_bits_as_the_cpu_can_add(
 def test_with_seven_bits_no_sum_is_cut_off_on_any_cpu(exported, digits, tmp_path):
     """Integer kernels give what the same numbers give in float, operator by operator."""
     run_quantize(exported, digits, tmp_path, reduce_range=True)
-    data = PreparedDataset.open(digits)
-    images = data.read(data.rows("test")[:64])
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    plain = onnxruntime.InferenceSession(tmp_path / "model.onnx", options, providers=["CPUExecutionProvider"])
-    in_float = plain.run(None, {plain.get_inputs()[0].name: images})[0]
-    difference = np.abs(run_onnx(tmp_path / "model.onnx", images) - in_float)
-    assert difference.mean() < 0.01 * in_float.std()
+    assert_integers_compute_as_floats(tmp_path / "model.onnx", digits)
 
 
 @pytest.mark.parametrize("method", ["minmax", "entropy", "percentile"])

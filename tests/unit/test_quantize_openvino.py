@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from data_fixtures import Steps
+from int8_files import assert_integers_compute_as_floats, largest_number
 from onnx import TensorProto, helper, numpy_helper
-from test_onnx import largest_number
 
 from slimline.compression import quantize_openvino
 from slimline.compression.bf16 import halve
@@ -78,14 +77,7 @@ def test_with_seven_bits_no_sum_is_cut_off_on_any_cpu(parent, digits, tmp_path):
     report = run(parent, digits, tmp_path, runtime="openvino", calibration_samples=64, reduce_range=True)
     assert report["quantization"]["weight_bits"] == 7
     assert largest_number(tmp_path / "model.onnx") <= 64
-    data = PreparedDataset.open(digits)
-    images = data.read(data.rows("test")[:64])
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    plain = onnxruntime.InferenceSession(tmp_path / "model.onnx", options, providers=["CPUExecutionProvider"])
-    in_float = plain.run(None, {plain.get_inputs()[0].name: images})[0]
-    difference = np.abs(run_onnx(tmp_path / "model.onnx", images) - in_float)
-    assert difference.mean() < 0.01 * in_float.std()
+    assert_integers_compute_as_floats(tmp_path / "model.onnx", digits)
 
 
 def test_where_all_eight_bits_are_asked_for_they_are_used(parent, digits, tmp_path):

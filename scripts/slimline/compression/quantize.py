@@ -18,6 +18,7 @@ import onnx
 from slimline.compression.bf16 import halve
 from slimline.compression.graph import Ranges
 from slimline.compression.quantize_onnxruntime import quantize_onnxruntime
+from slimline.compression.weight_range import reduces_range
 from slimline.config.variants import QuantizeConfig
 from slimline.data.batches import random_words
 from slimline.data.prepared import PreparedDataset
@@ -88,7 +89,7 @@ def _quantized(
 
             model, facts = quantize_openvino(parent, images, config, data, ranges)
     how = {"method": config.method, "calibration_split": "train", "calibration_samples": len(images), "seed": seed}
-    return model, how | facts
+    return model, how | {"weight_bits": 7 if reduces_range(config) else 8} | facts
 
 
 def calibration_images(data: PreparedDataset, n_samples: int, seed: int) -> npt.NDArray[np.uint8]:

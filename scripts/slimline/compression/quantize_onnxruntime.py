@@ -72,11 +72,8 @@ def quantize_onnxruntime(
         ranges: those that layers were trained with, by name; they go before those of the images.
 
     Returns:
-        The graph; layers that are float in it besides the last one, how many values have a trained range, and how
-        many bits weights use.
+        The graph; layers that are float in it besides the last one, and how many values have a trained range.
     """
-    reduced = reduces_range(config)
-    feed = CalibrationImages(images)
     with TemporaryDirectory() as folder:
         prepared, quantized = Path(folder, "prepared.onnx"), Path(folder, "quantized.onnx")
         quant_pre_process(parent, prepared, skip_symbolic_shape=True)
@@ -85,13 +82,13 @@ def quantize_onnxruntime(
         quantize_static(
             prepared,
             quantized,
-            feed,
+            CalibrationImages(images),
             quant_format=QuantFormat.QDQ,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             per_channel=True,
             calibrate_method=METHODS[config.method],
-            reduce_range=reduced,
+            reduce_range=reduces_range(config),
             nodes_to_exclude=[last_layer(model)],
             extra_options={
                 "TensorQuantOverrides": {name: [_override(*range_)] for name, range_ in trained.items()},
@@ -101,8 +98,7 @@ def quantize_onnxruntime(
             },
         )
         result = onnx.load(quantized)
-    facts = {"float_layers": float_but_last(result), "trained_ranges": len(trained)}
-    return result, facts | {"weight_bits": 7 if reduced else 8}
+    return result, {"float_layers": float_but_last(result), "trained_ranges": len(trained)}
 
 
 def _override(low: float, high: float) -> dict[str, Any]:

@@ -49,8 +49,8 @@ def quantize_openvino(
             trained with them are not corrected.
 
     Returns:
-        The graph; layers that are float in it besides the last one, how many values have a trained range, how many
-        bits weights use, and what accuracy control did.
+        The graph; layers that are float in it besides the last one, how many values have a trained range, and what
+        accuracy control did.
 
     Raises:
         SlimlineError: accuracy control is asked for and there is no validation split.
@@ -62,19 +62,15 @@ def quantize_openvino(
         quant_pre_process(parent, prepared, skip_symbolic_shape=True)
         model = onnx.load(prepared)
     options = _options(nncf, model, config.method, len(images))
-    reduced = reduces_range(config)
-    advanced = _advanced(nncf, config.method, trained=bool(ranges), reduced=reduced)
+    advanced = _advanced(nncf, config.method, trained=bool(ranges), reduced=reduces_range(config))
     calibration = nncf.Dataset([{INPUT: images[index : index + 1]} for index in range(len(images))])
     if config.accuracy_drop is None:
         with _silence():
             quantized = nncf.quantize(model, calibration, **options, advanced_parameters=advanced)
         trained = set_ranges(quantized, ranges_of_values(model, ranges))
-        facts = {"float_layers": float_but_last(quantized), "trained_ranges": trained}
-    else:
-        options["advanced_quantization_parameters"] = advanced
-        batches = ValidationBatches(data)
-        quantized, facts = _with_accuracy_control(nncf, model, calibration, options, config.accuracy_drop, batches)
-    return quantized, facts | {"weight_bits": 7 if reduced else 8}
+        return quantized, {"float_layers": float_but_last(quantized), "trained_ranges": trained}
+    options["advanced_quantization_parameters"] = advanced
+    return _with_accuracy_control(nncf, model, calibration, options, config.accuracy_drop, ValidationBatches(data))
 
 
 def _options(nncf: Any, model: onnx.ModelProto, method: str, n_samples: int) -> dict[str, Any]:

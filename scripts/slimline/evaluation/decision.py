@@ -27,6 +27,11 @@ class Aim:
     minimize: Literal["latency", "size"] = "latency"
     accuracy_drop: float | None = None
 
+    @property
+    def limit(self) -> str:
+        """The largest loss in words."""
+        return f"the {wording.points(self.accuracy_drop or 0.0)} points that `compress` allows"
+
     def allows(self, variant: VariantRecord) -> bool:
         """Whether the loss itself, against what the gate measures it, is within the limit of the search."""
         losses = [check.value for check in variant.gate if check.criterion == "accuracy_drop"]
@@ -138,8 +143,7 @@ def _ship_dense(findings: Findings, passed: list[VariantRecord], allowed: list[V
     if not compressed and not findings.failed:
         return f"Ship dense: {wording.percent(dense.accuracy_mean)} accurate; no compressed variant was asked for."
     if passed and not allowed:
-        limit = wording.points(findings.aim.accuracy_drop or 0.0)
-        return f"Ship dense: no variant that passed the gate loses at most the {limit} points that `compress` allows."
+        return f"Ship dense: no variant that passed the gate loses at most {findings.aim.limit}."
     if passed:
         return "Ship dense: no variant that passed the gate is faster or smaller."
     names_by_cause: dict[str, list[str]] = {}
@@ -182,8 +186,7 @@ def _reason(variant: VariantRecord, recommended: str | None, findings: Findings)
     elif variant.status == "pass" and not may_ship(variant):
         chosen = f" It cannot be recommended: {_slower_than_parent(variant)}."
     elif variant.status == "pass" and not findings.aim.allows(variant):
-        limit = wording.points(findings.aim.accuracy_drop or 0.0)
-        chosen = f" It cannot be recommended: it loses more than the {limit} points that `compress` allows."
+        chosen = f" It cannot be recommended: it loses more than {findings.aim.limit}."
     elif variant.status == "pass":
         chosen = f" Not chosen: {', '.join(_speed_and_size(variant))} against dense."
     return f"{variant.variant} {words}: {checks}.{chosen}"
