@@ -24,6 +24,7 @@ def make_proof(variant="dense", seed=0, **changes):
         "dequantize_nodes": 0,
         "activation_types": {},
         "weight_types": {},
+        "weight_bits": None,
         "logits_from": "Gemm",
         "operators": {"Gemm": 1},
         "integer_operators": 0,

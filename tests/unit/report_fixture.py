@@ -361,6 +361,7 @@ def _proof(run: RunFiles, invented: Invented, parent_size_bytes: int, export: di
         dequantize_nodes=9 if invented.quantized else 0,
         activation_types={"uint8": 4} if invented.quantized else {},
         weight_types={"int8": 4} if invented.quantized else {},
+        weight_bits=(8 if invented.coarse else 7) if invented.quantized else None,
         logits_from="DequantizeLinear" if invented.coarse else "Gemm",
         operators=export["operators"],
         integer_operators=export["quantized_operators"],

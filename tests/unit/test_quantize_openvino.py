@@ -22,6 +22,7 @@ from slimline.config.model import ModelConfig
 from slimline.config.variants import QuantizeConfig
 from slimline.data.prepared import PreparedDataset
 from slimline.errors import SlimlineError
+from slimline.evaluation.graph import read_graph
 from slimline.files import read_json
 from slimline.models import openvino_session
 from slimline.models.artifact import build, save_artifact
@@ -75,14 +76,14 @@ def int8(parent, digits, tmp_path_factory):
 def test_with_seven_bits_no_sum_is_cut_off_on_any_cpu(parent, digits, tmp_path):
     """OpenVINO's integer kernels give what the same numbers give in float, operator by operator."""
     report = run(parent, digits, tmp_path, runtime="openvino", calibration_samples=64, reduce_range=True)
-    assert report["quantization"]["weight_bits"] == 7
+    assert report["quantization"]["weight_bits"] == read_graph(tmp_path / "model.onnx").weight_bits == 7
     assert largest_number(tmp_path / "model.onnx") <= 64
     assert_integers_compute_as_floats(tmp_path / "model.onnx", digits)
 
 
 def test_where_all_eight_bits_are_asked_for_they_are_used(parent, digits, tmp_path):
     report = run(parent, digits, tmp_path, runtime="openvino", calibration_samples=64, reduce_range=False)
-    assert report["quantization"]["weight_bits"] == 8
+    assert report["quantization"]["weight_bits"] == read_graph(tmp_path / "model.onnx").weight_bits == 8
     assert largest_number(tmp_path / "model.onnx") > 64
 
 

@@ -44,6 +44,7 @@ def has(notices, severity, subject, words):
         ("info", "training", "6 attempts ended as lost"),
         ("info", "training", "dense seed 0 (4, then 1)"),
         ("info", "latency", "load average up to 2.6"),
+        ("info", "portability", "Weights of 8 bits: int8."),
     ],
 )
 def test_what_went_wrong_is_said(notices, severity, subject, words):

@@ -17,6 +17,7 @@ from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
 from slimline.compression.quantize import quantize
 from slimline.compression.quantize_onnxruntime import CalibrationImages
+from slimline.compression.weight_range import reduces_range
 from slimline.config.model import ModelConfig
 from slimline.config.variants import QuantizeConfig
 from slimline.data.prepared import PreparedDataset
@@ -93,6 +94,7 @@ def test_a_good_file_has_no_problem(int8, dense):
     assert codes(proof) == []
     assert proof.activation_types == {"uint8": 4}
     assert proof.weight_types == {"int8": 3}
+    assert proof.weight_bits == (7 if reduces_range(QuantizeConfig()) else 8)
     assert (proof.integer_operators, proof.logits_from, proof.symbolic_batch) == (3, "Gemm", True)
     assert proof.batch_sizes == [1, 2, 7, 64]
 
@@ -100,7 +102,7 @@ def test_a_good_file_has_no_problem(int8, dense):
 def test_a_good_float_file_has_no_problem(dense):
     proof = proved(dense / "model.onnx", dense, parent=False)
     assert codes(proof) == []
-    assert (proof.dtype, proof.opset, proof.integer_operators) == ("fp32", 20, 0)
+    assert (proof.dtype, proof.opset, proof.integer_operators, proof.weight_bits) == ("fp32", 20, 0, None)
     assert proof.max_abs <= proof.tolerance
 
 
@@ -108,6 +110,7 @@ def test_signed_activations_which_are_the_default_are_caught(planted, dense):
     quantize_by_hand(dense, planted, exclude_last=True)
     proof = proved(planted, dense)
     assert codes(proof) == ["signed-activations"]
+    assert proof.weight_bits == 8
     assert proof.activation_types["int8"] > 0
 
 

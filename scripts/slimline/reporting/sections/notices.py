@@ -121,6 +121,21 @@ def _slower_than_parent(evidence: Evidence) -> Iterator[Notice]:
             yield Notice("warning", record.variant, f"{slower}, which it was made of: never recommended.")
 
 
+def _needs_vnni(evidence: Evidence) -> Iterator[Notice]:
+    names = {
+        variant: None
+        for (variant, _), proof in evidence.proofs.items()
+        if proof.weight_bits == 8 and "uint8" in proof.activation_types
+    }
+    if names:
+        yield Notice(
+            "info",
+            "portability",
+            f"Weights of 8 bits: {first_few(names, NAMED)}. Right on CPUs with VNNI (Intel since 2019, AMD since Zen "
+            "4) and on Arm; on older ones sums overflow without an error. For those, quantize with reduce_range: true.",
+        )
+
+
 def _parity(evidence: Evidence) -> Iterator[Notice]:
     beyond, astray = {}, {}
     for (variant, seed), export in evidence.exports.items():
@@ -270,4 +285,5 @@ RULES: tuple[Rule, ...] = (
     _attempts,
     _stages,
     _load,
+    _needs_vnni,
 )

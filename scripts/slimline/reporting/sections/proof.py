@@ -117,7 +117,7 @@ def _operators(evidence: Evidence) -> Table:
             Cell(proof.dtype),
             Cell(count(nodes := proof.quantize_nodes + proof.dequantize_nodes), nodes),
             Cell(_types(proof.activation_types)),
-            Cell(_types(proof.weight_types)),
+            Cell(_types(proof.weight_types), note="" if proof.weight_bits is None else f"of {proof.weight_bits} bits"),
             Cell(proof.logits_from),
             Cell(proof.runtime),
             Cell(count(proof.integer_operators), proof.integer_operators),
