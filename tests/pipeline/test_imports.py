@@ -25,12 +25,13 @@ def test_they_run_where_torch_cannot_be_imported(finished_copy, poison):
 
     finished_copy.snakemake("--touch", "--cores", 1)  # the data are the same, only newer
     results = finished_copy.folder / "results/digits"
-    for file in [*results.glob("*/seed-0/predictions.parquet"), *results.glob("*/seed-0/latency.json")]:
-        file.unlink()
+    for pattern in ("int8/seed-0/*", "*/seed-0/predictions.parquet", "*/seed-0/latency.json"):
+        for file in results.glob(pattern):
+            file.unlink()
     for name in ("plan.json", "metrics.csv", "metrics.json", "report.html"):
         (results / name).unlink()
     jobs = finished_copy.jobs()
-    assert set(jobs) == {"plan", "predict", "latency", "compare", "report", "all"}
+    assert set(jobs) == {"quantize", "prove", "plan", "predict", "latency", "compare", "report", "all"}
     finished_copy.snakemake("--cores", 2, PYTHONPATH=path)
     assert (results / "report.html").exists()
 

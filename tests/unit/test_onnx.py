@@ -7,6 +7,7 @@ import onnx
 import pytest
 import torch
 from int8_files import assert_integers_compute_as_floats, largest_number
+from processors import made_up_processor
 
 from slimline.compression.quantize import calibration_images, quantize
 from slimline.compression.quantize_onnxruntime import CalibrationImages
@@ -129,20 +130,19 @@ def test_activations_are_unsigned_and_weights_per_channel(exported, digits, tmp_
 
 
 @pytest.mark.parametrize(
-    ("reduce_range", "architecture", "vnni", "largest"),
+    ("reduce_range", "architecture", "instructions", "largest"),
     [
-        (None, "x86_64", True, 127),
-        (None, "x86_64", False, 64),
-        (None, "aarch64", False, 127),
-        (True, "x86_64", True, 64),
-        (False, "x86_64", False, 127),
+        (None, "x86_64", "avx2 avx512_vnni", 127),
+        (None, "x86_64", "avx2", 64),
+        (None, "aarch64", "asimd", 127),
+        (True, "x86_64", "avx2 avx512_vnni", 64),
+        (False, "x86_64", "avx2", 127),
     ],
 )
 def test_weights_use_as_many_bits_as_the_cpu_can_add(
-    exported, digits, tmp_path, monkeypatch, reduce_range, architecture, vnni, largest
+    exported, digits, tmp_path, monkeypatch, reduce_range, architecture, instructions, largest
 ):
-    capabilities = {"architecture": architecture, "avx512_vnni": vnni}
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    made_up_processor(monkeypatch, tmp_path, instructions, architecture=architecture)
     report = run_quantize(exported, digits, tmp_path, reduce_range=reduce_range)
     assert largest_number(tmp_path / "model.onnx") == largest
     assert report["quantization"]["weight_bits"] == (7 if largest == 64 else 8)

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-import torch
+from processors import made_up_processor
 
 from slimline.config.cluster import ClusterConfig
 from slimline.config.model import ModelConfig
@@ -68,16 +68,16 @@ def test_gpus_choose_precision_and_layout():
 
 
 @pytest.mark.parametrize(("capability", "precision"), [("avx512_bf16", "bf16"), ("amx_bf16", "bf16"), ("avx2", "fp32")])
-def test_a_local_cpu_is_asked_for_bf16(monkeypatch, capability, precision):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {capability: True})
+def test_a_local_cpu_is_asked_for_bf16(monkeypatch, tmp_path, capability, precision):
+    made_up_processor(monkeypatch, tmp_path, capability)
     machine = {"executor": "local", "nodes": 1}
     assert choose(SIZE, recipe(), 1000, cluster(**machine))["precision"] == precision
     assert choose(SIZE, recipe(precision="fp32"), 1000, cluster(**machine))["precision"] == "fp32"
     assert choose(SIZE, recipe(), 1000, cluster(**machine, cpu_bf16=False))["precision"] == "fp32"
 
 
-def test_the_cluster_file_says_whether_nodes_have_bf16(monkeypatch):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+def test_the_cluster_file_says_whether_nodes_have_bf16(monkeypatch, tmp_path):
+    made_up_processor(monkeypatch, tmp_path, "avx512_bf16")
     assert choose(SIZE, recipe(), 1000, cluster())["precision"] == "fp32"
     assert choose(SIZE, recipe(), 1000, cluster(cpu_bf16=True))["precision"] == "bf16"
 

@@ -117,9 +117,20 @@ def test_where_nothing_is_within_the_limit_the_smallest_drop_is_best():
     assert [each.structure for each in ranked(points, 0.005, "latency")] == ["b", "a"]
 
 
-def test_a_variant_is_a_finalist_once():
-    points = [point("a", 0.0, 0.2, final="a"), point("a", 0.0, 0.3, final="a"), point("b", 0.0, 0.4, final="b")]
-    assert [each.final for each in finalists(points, 2, 0.005, "latency")] == ["a", "b"]
+def test_finalists_are_networks_in_every_usable_form():
+    points = [
+        point("a", 0.0, 0.5), point("a", 0.0, 0.2, final="a-int8"),
+        point("b", 0.0, 0.4), point("b", 0.0, 0.6, usable=False, final="b-int8"),
+        point("c", 0.0, 0.9),
+    ]  # fmt: skip
+    assert [each.final for each in finalists(points, 2, 0.005, "latency")] == ["a", "a-int8", "b"]
+    assert [each.final for each in finalists(points, 1, 0.005, "latency")] == ["a", "a-int8"]
+
+
+def test_where_none_is_within_the_limit_the_small_form_of_the_best_network_is_confirmed_too():
+    """After a short trial float loses a little less than int8, and is the best point."""
+    points = [point("a", 0.02, 0.5), point("a", 0.03, 0.1, final="a-int8"), point("b", 0.05, 0.3)]
+    assert [each.final for each in finalists(points, 1, 0.005, "latency")] == ["a", "a-int8"]
 
 
 def test_each_round_leaves_the_better_half():

@@ -8,13 +8,11 @@ in NNCF's.
 
 from __future__ import annotations
 
-import torch
-
 from slimline.config.runtime import Runtime
 from slimline.config.variants import QuantizeConfig
-from slimline.cpu import cpu_has_any
+from slimline.cpu import cpu_has_any, cpu_is_x86
 
-# Instructions that add such products in 32 bits; by torch's names.
+# Instructions that add such products in 32 bits; by Linux's names.
 VNNI_CAPABILITIES = ("avx512_vnni", "avx_vnni", "amx_int8")
 # What the largest weight of a channel becomes before it is rounded, with 8 bits; and with 7, by each runtime's tool.
 FULL = 127.0
@@ -32,5 +30,4 @@ def largest_weight(config: QuantizeConfig) -> float:
 
 
 def _sums_overflow() -> bool:
-    is_x86 = torch.cpu.get_capabilities().get("architecture") == "x86_64"
-    return is_x86 and not cpu_has_any(VNNI_CAPABILITIES)
+    return cpu_is_x86() and not cpu_has_any(VNNI_CAPABILITIES)

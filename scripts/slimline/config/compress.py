@@ -55,7 +55,9 @@ class CompressConfig(Config):
         default=3, description="Rounds of the search; each leaves the better half."
     )
     finalists: Annotated[int, Field(ge=1, le=10)] = Field(
-        default=2, description="Variants that are trained in full, for all seeds, and compared on the test split."
+        default=2,
+        description="Networks that are trained in full, for all seeds, and compared on the test split in every form "
+        "that was usable.",
     )
     learning_rate: LearningRate | None = Field(
         default=None, description="Peak learning rate of all of them; each step's own where unset."

@@ -25,8 +25,8 @@ MEMORY_MARGIN = 1.2
 # What a core and a GPU reach at least on small images; a bound for the time limit, not a forecast.
 CPU_CORE_FLOPS, GPU_FLOPS = 4e9, 4e12
 TIME_MARGIN = 2.0
-# Instructions that multiply bf16; without them a CPU emulates it, slowly. By torch's names.
-BF16_CAPABILITIES = ("avx512_bf16", "amx_bf16", "sve_bf16")
+# Instructions that multiply bf16; without them a CPU emulates it, slowly. By Linux's names.
+BF16_CAPABILITIES = ("avx512_bf16", "amx_bf16", "svebf16")
 STARTUP_MIN = 5
 
 

@@ -60,4 +60,4 @@ class Search(Record):
     front: list[str] = described("Trials of the last round that none beats in accuracy and cost, cheapest first.")
     best: str | None = described("The variant to expect most of; null where nothing can be used.")
     within_limit: bool = described("Whether the best one was within the limit in its trial.")
-    finalists: list[str] = described("Variants that are trained in full, for all seeds.")
+    finalists: list[str] = described("Variants that are made for all seeds, and compared.")

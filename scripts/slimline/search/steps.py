@@ -142,7 +142,7 @@ def _point(trial: Trial, paths: Mapping[str, Path], dense_accuracy: float, dense
 
 
 def conclude(config: CompressConfig, rounds: Sequence[Path], plan: Path, seed: int, output: Path) -> None:
-    """The outcome of the search: the Pareto set of its last round, and what is trained in full.
+    """The outcome of the search: the Pareto set of its last round, and what is made for all seeds.
 
     Quantizing dense needs no training, so it is always among the finalists where it works.
 

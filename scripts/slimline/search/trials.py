@@ -75,9 +75,21 @@ def ranked(points: Sequence[Point], accuracy_drop: float, minimize: Aim) -> list
 
 
 def finalists(points: Sequence[Point], n_finalists: int, accuracy_drop: float, minimize: Aim) -> list[Point]:
-    """The points whose variants are trained in full: the best, each variant once."""
-    chosen: list[Point] = []
-    for point in ranked(points, accuracy_drop, minimize):
-        if len(chosen) < n_finalists and point.final not in [other.final for other in chosen]:
-            chosen.append(point)
-    return chosen
+    """The points whose variants are made for all seeds: every usable form of the structures that have the best points.
+
+    It is structures that cost a training. Short trials understate them all, so that the form that loses least may come
+    first where none is within the limit: its other forms are what was searched for.
+
+    Args:
+        points: of one round.
+        n_finalists: how many structures are trained in full, at most.
+        accuracy_drop: the limit.
+        minimize: what costs.
+    """
+    by_best = dict.fromkeys(point.structure for point in ranked(points, accuracy_drop, minimize))
+    return [
+        point
+        for structure in list(by_best)[:n_finalists]
+        for point in points
+        if point.usable and point.structure == structure
+    ]
