@@ -122,11 +122,11 @@ def _slower_than_parent(evidence: Evidence) -> Iterator[Notice]:
 
 
 def _needs_vnni(evidence: Evidence) -> Iterator[Notice]:
-    names = {
-        variant: None
+    names = dict.fromkeys(
+        variant
         for (variant, _), proof in evidence.proofs.items()
         if proof.weight_bits == 8 and "uint8" in proof.activation_types
-    }
+    )
     if names:
         yield Notice(
             "info",
