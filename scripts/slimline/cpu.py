@@ -1,14 +1,20 @@
-"""What this machine's processor can do: asked without torch, which takes seconds to load."""
+"""What this machine's processor is and can do: asked without torch, which takes seconds to load."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-# Name and value by line; a processor's sets of instructions are "flags" on x86 and "Features" on Arm.
 CPU_INFO = Path("/proc/cpuinfo")
-INSTRUCTIONS = ("flags", "Features")
+# A processor's sets of instructions there, on x86 and on Arm.
+INSTRUCTIONS = ("flags", "features")
+
+
+def cpu_name(cpuinfo: Path = CPU_INFO) -> str:
+    """Model name of the processor, or its architecture where the system does not say."""
+    names = (value for key, value in _entries(cpuinfo) if key == "model name" and value)
+    return next(names, "") or platform.processor() or platform.machine() or "unknown"
 
 
 def cpu_is_x86() -> bool:
@@ -18,7 +24,13 @@ def cpu_is_x86() -> bool:
 
 def cpu_has_any(instructions: Iterable[str]) -> bool:
     """Whether it has one of these sets of instructions, by Linux's names for them; other systems tell of none."""
-    lines = CPU_INFO.read_text().splitlines() if CPU_INFO.exists() else []
-    entries = (line.partition(":") for line in lines)
-    found = (value.split() for name, _, value in entries if name.strip() in INSTRUCTIONS)
+    found = (value.split() for key, value in _entries(CPU_INFO) if key in INSTRUCTIONS)
     return not set(instructions).isdisjoint(next(found, []))
+
+
+def _entries(cpuinfo: Path) -> Iterator[tuple[str, str]]:
+    """Keys, in lower case, with their values, processor after processor; none where there is no such file."""
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            yield key.strip().lower(), value.strip()

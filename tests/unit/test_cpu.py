@@ -24,7 +24,7 @@ def test_nothing_is_known_where_linux_does_not_say_it(monkeypatch, tmp_path):
     assert not cpu_has_any(["fpu", "avx512_bf16"])
 
 
-@pytest.mark.parametrize("name", {*BF16_CAPABILITIES, *VNNI_CAPABILITIES})
+@pytest.mark.parametrize("name", [*BF16_CAPABILITIES, *VNNI_CAPABILITIES])
 def test_this_machines_processor_is_what_torch_says(name):
     capabilities = torch.cpu.get_capabilities()
     assert cpu_has_any([name]) == capabilities.get(TORCHS_NAMES.get(name, name), False)

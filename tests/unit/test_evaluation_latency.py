@@ -10,12 +10,12 @@ import pytest
 from evaluation_fixtures import SHAPE, write_model
 
 from slimline.config.evaluation import LatencyConfig
+from slimline.cpu import cpu_name
 from slimline.errors import SlimlineError
 from slimline.evaluation import latency
 from slimline.evaluation.latency import References, Times, measure_latency, read_image_shape, runs_within
 from slimline.evaluation.latency_record import LatencyRecord
 from slimline.evaluation.latency_worker import serve, time_runs
-from slimline.evaluation.machine import cpu_name
 from slimline.evaluation.record_base import read_record
 from slimline.models.openvino_session import has_bf16
 from slimline.models.target import Target

@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from tqdm import tqdm
 
 from slimline.coverage.steps import OUTCOME, RATIO, SIDE_PX, STEPS, data_of_noise
-from slimline.evaluation.machine import cpu_name
+from slimline.cpu import cpu_name
 from slimline.files import read_json, write_text
 
 MODELS = (

@@ -23,9 +23,9 @@ import numpy.typing as npt
 
 from slimline.config.evaluation import LatencyConfig
 from slimline.config.variants import DENSE
+from slimline.cpu import cpu_name
 from slimline.errors import SlimlineError
 from slimline.evaluation.latency_record import Baseline, FloatBaseline, LatencyRecord
-from slimline.evaluation.machine import cpu_name
 from slimline.evaluation.record_base import write_record
 from slimline.files import read_json
 from slimline.models.target import Target

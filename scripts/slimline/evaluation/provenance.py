@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from slimline.config.experiment import ExperimentConfig
-from slimline.evaluation.machine import cpu_name
+from slimline.cpu import cpu_name
 from slimline.evaluation.provenance_record import DataFile, DataProvenance, Provenance
 from slimline.evaluation.record_base import read_record
 from slimline.files import read_json, sha256_file
