@@ -46,6 +46,10 @@ format: $(READY_TO_TEST) ## format everything in place
 types: $(READY_TO_TEST) ## static types
 	@$(BIN)/mypy
 
+# Tests run beside each other. A thread that spins while it waits for another one takes the core that one needs:
+# two trainings at once take 5 to 20 times as long as one after the other.
+unit pipeline slurm soak: export OMP_WAIT_POLICY = passive
+
 unit: $(READY_TO_TEST) ## fast tests of functions
 	@$(BIN)/pytest tests/unit -n auto
 

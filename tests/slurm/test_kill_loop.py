@@ -99,7 +99,7 @@ def test_twenty_faults_change_nothing_but_the_time(unbroken, slurm, clean, with_
         starts = place.n_starts
         fault(place, chance)
         assert place.wait_for_start(process, starts + 1), f"{fault.__name__} came too late: {place.output}"
-    until(lambda: process.poll() is not None, 300, lambda: place.log[-3000:])
+    place.wait_for_the_end(process)
     assert process.returncode == 0, place.output
     # Faults that hit nothing would prove nothing.
     assert len(place.receipt()["starts"]) >= 1 + len(FAULTS)

@@ -143,7 +143,8 @@ def test_the_controller_may_be_away_for_half_a_minute(workplace, slurm):
     back = datetime.now() + timedelta(seconds=30)
     until(lambda: datetime.now() >= back, 60, "the clock stands still")
     slurm.run("start-controller")
-    assert process.wait(timeout=300) == 0, place.output
+    place.wait_for_the_end(process)
+    assert process.returncode == 0, place.output
     assert states(place.receipt()) == ["COMPLETED"]
     assert "Slurm does not answer" in place.log
 

@@ -143,6 +143,16 @@ class Workplace:
             self.wait_until_training()
         return process.poll() is None
 
+    def wait_for_the_end(self, process, timeout_s=180):
+        """Returns when Snakemake has ended; fails when the training makes no progress for so long."""
+        while process.poll() is None:
+            before = self.checkpoint
+            until(
+                lambda before=before: process.poll() is not None or self.checkpoint != before,
+                timeout_s,
+                lambda: f"no progress; output: {self.output}; log: {self.log[-2000:]}",
+            )
+
     @property
     def n_starts(self):
         """How often the main rank has started."""
