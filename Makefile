@@ -51,7 +51,8 @@ types: $(READY_TO_TEST) ## static types
 unit pipeline slurm soak: export OMP_WAIT_POLICY = passive
 
 unit: $(READY_TO_TEST) ## fast tests of functions
-	@$(BIN)/pytest tests/unit -n auto
+	@# The tests of a file share what is slow to make, so one worker runs them all.
+	@$(BIN)/pytest tests/unit -n auto --dist loadfile
 
 pipeline: $(READY_TO_TEST) ## tests that run real Snakemake on small real data
 	@$(BIN)/pytest tests/pipeline

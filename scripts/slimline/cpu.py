@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, MutableMapping
 from pathlib import Path
 
 CPU_INFO = Path("/proc/cpuinfo")
@@ -26,6 +27,16 @@ def cpu_has_any(instructions: Iterable[str]) -> bool:
     """Whether it has one of these sets of instructions, by Linux's names for them; other systems tell of none."""
     found = (value.split() for key, value in _entries(CPU_INFO) if key in INSTRUCTIONS)
     return not set(instructions).isdisjoint(next(found, []))
+
+
+def let_waiting_threads_sleep(cores: int, environment: MutableMapping[str, str] = os.environ) -> None:
+    """Where more `cores` are given out than there are, has OpenMP's threads in later processes sleep while they wait.
+
+    By default they spin, which is faster as long as each has a core to itself. Where they share one, a thread spins
+    away the time of the thread that it waits for. A policy that the user has set stays.
+    """
+    if cores > (os.cpu_count() or 1):
+        environment.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def _entries(cpuinfo: Path) -> Iterator[tuple[str, str]]:

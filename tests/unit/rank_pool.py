@@ -36,11 +36,16 @@ def simplify_models(patch):
     patch.setattr(nn, "ReLU", nn.SiLU)
 
 
+# Imported once, by the process that all ranks are forks of.
+PRELOADED = ["torch.distributed.fsdp", "torch.distributed.tensor.parallel", "torchvision", "slimline.training.job"]
+
+
 class RankPool:
     """`size` processes that stay, since starting one takes seconds."""
 
     def __init__(self, size):
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(PRELOADED)
         self.inboxes = [context.SimpleQueue() for _ in range(size)]
         self.outbox = context.SimpleQueue()
         self.processes = [

@@ -5,7 +5,7 @@ import torch
 from processors import made_up_processor
 
 from slimline.compression.weight_range import VNNI_CAPABILITIES
-from slimline.cpu import cpu_has_any, cpu_is_x86
+from slimline.cpu import cpu_has_any, cpu_is_x86, let_waiting_threads_sleep
 from slimline.plan.allocation import BF16_CAPABILITIES
 
 TORCHS_NAMES = {"svebf16": "sve_bf16"}
@@ -29,3 +29,18 @@ def test_this_machines_processor_is_what_torch_says(name):
     capabilities = torch.cpu.get_capabilities()
     assert cpu_has_any([name]) == capabilities.get(TORCHS_NAMES.get(name, name), False)
     assert cpu_is_x86() == (capabilities["architecture"] == "x86_64")
+
+
+@pytest.mark.parametrize(
+    ("given_out", "before", "after"),
+    [
+        (5, {}, {"OMP_WAIT_POLICY": "passive"}),
+        (4, {}, {}),
+        (5, {"OMP_WAIT_POLICY": "active"}, {"OMP_WAIT_POLICY": "active"}),
+    ],
+)
+def test_threads_that_share_cores_sleep_while_they_wait(monkeypatch, given_out, before, after):
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    environment = dict(before)
+    let_waiting_threads_sleep(given_out, environment)
+    assert environment == after

@@ -12,6 +12,7 @@ from slimline.config.compress import trials_of_round
 from slimline.config.load import load_cluster, load_experiment
 from slimline.config.recipes import recipe_for
 from slimline.config.weights import with_digests
+from slimline.cpu import let_waiting_threads_sleep
 from slimline.files import read_json
 from slimline.data.identity import dataset_id, prepared_id, source_fingerprint
 from slimline.launch.stale_lock import enter
@@ -34,6 +35,8 @@ SEEDS = EXPERIMENT.train.seeds
 TRAINED = [variant for variant in EXPERIMENT.variant_names if EXPERIMENT.trains(variant)]
 
 ON_CLUSTER = workflow.resource_settings.nodes is not None  # rules are sent to a cluster
+if not ON_CLUSTER and CLUSTER.executor == "local":
+    let_waiting_threads_sleep(workflow.resource_settings.cores or 1)
 
 
 def send_jobs_where_training_goes():
