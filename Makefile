@@ -47,7 +47,7 @@ types: $(READY_TO_TEST) ## static types
 	@$(BIN)/mypy
 
 # Tests run beside each other. A thread that spins while it waits for another one takes the core that one needs:
-# two trainings at once take 5 to 20 times as long as one after the other.
+# two trainings at once take 2 to 9 times as long as one after the other.
 unit pipeline slurm soak: export OMP_WAIT_POLICY = passive
 
 unit: $(READY_TO_TEST) ## fast tests of functions

@@ -1,10 +1,10 @@
-"""What this machine's processor is and can do: asked without torch, which takes seconds to load."""
+"""What this machine's processor is and can do, and how threads share it: without torch, which takes seconds to load."""
 
 from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 CPU_INFO = Path("/proc/cpuinfo")
@@ -29,14 +29,14 @@ def cpu_has_any(instructions: Iterable[str]) -> bool:
     return not set(instructions).isdisjoint(next(found, []))
 
 
-def let_waiting_threads_sleep(cores: int, environment: MutableMapping[str, str] = os.environ) -> None:
+def let_waiting_threads_sleep(cores: int) -> None:
     """Where more `cores` are given out than there are, has OpenMP's threads in later processes sleep while they wait.
 
     By default they spin, which is faster as long as each has a core to itself. Where they share one, a thread spins
     away the time of the thread that it waits for. A policy that the user has set stays.
     """
     if cores > (os.cpu_count() or 1):
-        environment.setdefault("OMP_WAIT_POLICY", "passive")
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def _entries(cpuinfo: Path) -> Iterator[tuple[str, str]]:

@@ -42,5 +42,6 @@ def test_this_machines_processor_is_what_torch_says(name):
 def test_threads_that_share_cores_sleep_while_they_wait(monkeypatch, given_out, before, after):
     monkeypatch.setattr("os.cpu_count", lambda: 4)
     environment = dict(before)
-    let_waiting_threads_sleep(given_out, environment)
+    monkeypatch.setattr("os.environ", environment)
+    let_waiting_threads_sleep(given_out)
     assert environment == after
