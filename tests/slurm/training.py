@@ -133,12 +133,7 @@ class Workplace:
 
     def wait_for_progress(self, process, timeout_s=180):
         """Returns when there is a newer checkpoint than now, and the job trains; false when it has ended before."""
-        before = self.checkpoint
-
-        def newer():
-            return process.poll() is not None or self.checkpoint > before
-
-        until(newer, timeout_s, lambda: f"no progress; output: {self.output}; log: {self.log[-2000:]}")
+        self._wait_for_newer_checkpoint(process, timeout_s)
         if process.poll() is None:
             self.wait_until_training()
         return process.poll() is None
@@ -146,12 +141,16 @@ class Workplace:
     def wait_for_the_end(self, process, timeout_s=180):
         """Returns when Snakemake has ended; fails when the training makes no progress for so long."""
         while process.poll() is None:
-            before = self.checkpoint
-            until(
-                lambda before=before: process.poll() is not None or self.checkpoint != before,
-                timeout_s,
-                lambda: f"no progress; output: {self.output}; log: {self.log[-2000:]}",
-            )
+            self._wait_for_newer_checkpoint(process, timeout_s)
+
+    def _wait_for_newer_checkpoint(self, process, timeout_s):
+        """Returns when there is one than now, or Snakemake has ended."""
+        before = self.checkpoint
+        until(
+            lambda: process.poll() is not None or self.checkpoint > before,
+            timeout_s,
+            lambda: f"no progress; output: {self.output}; log: {self.log[-2000:]}",
+        )
 
     @property
     def n_starts(self):
