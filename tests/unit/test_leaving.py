@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from slimline.files import read_json
+from slimline.files import read_json, write_json
 from slimline.launch import leaving
-from slimline.launch.leaving import LEFT_FILE, duration_s, note_leaving, touch_watched
+from slimline.launch.leaving import LEFT_FILE, await_note, duration_s, note_leaving, touch_watched
 from slimline.training.stop import StoppedError
 
 AT_LIMIT, WITHIN = "RunTime=00:08:31 TimeLimit=00:10:00", "RunTime=00:01:00 TimeLimit=1-00:10:00"
@@ -60,6 +60,28 @@ def test_told_to_go_it_goes(commands, tmp_path):
 def test_without_slurm_the_announced_end_is_the_time_limit(commands, tmp_path):
     assert leave(tmp_path, announced=True, job_id=None) is True
     assert commands.said == []
+
+
+@pytest.mark.parametrize("noted_after_polls", [3, None])
+def test_other_ranks_stay_until_the_main_one_has_left_word_or_has_had_its_time(
+    tmp_path, monkeypatch, noted_after_polls
+):
+    class Clock:
+        def __init__(self):
+            self.polls = 0
+
+        def monotonic(self):
+            return self.polls * leaving.NOTE_POLL_S
+
+        def sleep(self, seconds):
+            self.polls += 1
+            if self.polls == noted_after_polls:
+                write_json(tmp_path / LEFT_FILE, {"at_time_limit": True})
+
+    clock = Clock()
+    monkeypatch.setattr(leaving, "time", clock)
+    await_note(tmp_path)
+    assert clock.polls == (noted_after_polls or round(leaving.NOTE_WAIT_S / leaving.NOTE_POLL_S))
 
 
 @pytest.mark.parametrize(

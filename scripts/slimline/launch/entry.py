@@ -19,7 +19,7 @@ import submitit
 
 from slimline.errors import NotSupportedError, SlimlineError
 from slimline.files import read_json, write_json
-from slimline.launch.leaving import LEFT_FILE, note_leaving
+from slimline.launch.leaving import LEFT_FILE, await_note, note_leaving
 from slimline.training.spec import HEARTBEAT_FILE, TrainingSpec
 from slimline.training.stop import StoppedError, stop_at_once
 
@@ -45,12 +45,12 @@ class TrainingEntry:
 
     def __call__(self) -> None:
         """Runs this rank; a failure is left in a file for the launcher."""
-        stop_at_once()
         environment = submitit.JobEnvironment()
         _describe_rank(environment, self.rendezvous)
         rank = environment.global_rank
         logging.basicConfig(level=logging.INFO, format=f"%(asctime)s rank {rank} %(message)s", stream=sys.stdout)
         try:
+            stop_at_once()
             self._note_start(environment)
             spec = TrainingSpec.read(self.folder)
             module, _, function = spec.entry.partition(":")
@@ -59,6 +59,8 @@ class TrainingEntry:
             log.info("%s", stopped)
             if rank == 0:
                 note_leaving(self.folder, environment.job_id if self.rendezvous is None else None, stopped)
+            elif not stopped.saved:
+                await_note(self.folder)
             if not stopped.saved:
                 _leave(STOPPED_UNSAVED)
         except Exception as error:

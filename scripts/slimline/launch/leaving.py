@@ -20,6 +20,9 @@ COMMAND_TIMEOUT_S = 60
 ANNOUNCED_S = 90 + 60
 # A launcher that has not shown itself for so long is taken to be gone; clocks of machines may differ by some of it.
 UNWATCHED_S = 180
+# How long the other ranks stay for the main one's note, which takes two answers of Slurm.
+NOTE_WAIT_S = 60.0
+NOTE_POLL_S = 0.1
 SECONDS = (86_400, 3_600, 60, 1)
 
 
@@ -46,6 +49,16 @@ def note_leaving(folder: Path, job_id: str | None, stopped: StoppedError) -> Non
         log.info("job %s is queued again", job_id)
         return
     write_json(folder / LEFT_FILE, {"at_time_limit": at_limit})
+
+
+def await_note(folder: Path) -> None:
+    """Returns when the main rank has said how the job goes, or has had its time for it.
+
+    A rank that leaves earlier takes the main one with it: Slurm ends the peers of a rank that ends with an error.
+    """
+    end_s = time.monotonic() + NOTE_WAIT_S
+    while not (folder / LEFT_FILE).exists() and time.monotonic() < end_s:
+        time.sleep(NOTE_POLL_S)
 
 
 def watched_unix_s(folder: Path) -> float:

@@ -6,13 +6,16 @@ import contextlib
 import io
 import logging
 import re
+import shlex
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import submitit
 
 from slimline.config.cluster import ClusterConfig
+from slimline.launch import begin_rank
 from slimline.launch.entry import TrainingEntry
 from slimline.launch.local import SIGNAL_DELAY_S
 from slimline.launch.queue import SQUEUE, Queue, live_job, query
@@ -30,6 +33,8 @@ RETRY_FOR_S = 900.0
 ARRIVAL_S = 15.0
 # An interrupt leaves this long for Slurm to take the job back, and half of it where the job must be looked for first.
 CANCEL_TIMEOUT_S = 4.0
+# Without site-packages, which what it executes has again: every millisecond before it holds the signal counts.
+RANK_PYTHON = shlex.join([sys.executable, "-I", "-S", str(Path(begin_rank.__file__).resolve())])
 
 
 class SlurmBackend:
@@ -123,7 +128,7 @@ class SlurmBackend:
         """Nothing: the job leaves the queue by itself."""
 
     def _executor(self, folder: Path, name: str, resources: Resources, after: str | None) -> submitit.SlurmExecutor:
-        executor = submitit.SlurmExecutor(folder / "submitit")
+        executor = submitit.SlurmExecutor(folder / "submitit", python=RANK_PYTHON)
         site = {key: getattr(self.cluster, key) for key in ("account", "partition", "qos", "constraint")}
         executor.update_parameters(
             job_name=name,

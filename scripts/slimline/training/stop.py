@@ -10,8 +10,10 @@ from types import FrameType
 SIGNALS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP)
 
 
-class StoppedError(Exception):
+class StoppedError(BaseException):
     """The run was asked to stop, and stands at its newest checkpoint.
+
+    Like KeyboardInterrupt it is no Exception: it may be raised anywhere, also in a library that goes on after any.
 
     Args:
         text: where it stopped.
@@ -66,3 +68,5 @@ def stop_at_once() -> None:
 
     for number in SIGNALS:
         signal.signal(number, leave)
+    # Held back since the start of the process, where a scheduler may announce its end at any moment.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGUSR2,))
