@@ -19,6 +19,7 @@ from slimline.localcluster.settings import ClusterFolder
 
 POLL_S = 0.25
 DATASET = {"name": "digits"}
+MODEL = {"name": "resnet8"}
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def clean(slurm):
 def with_data(tmp_path_factory):
     """A clone with the prepared data of the trainings here, to be copied."""
     clone = clone_into(tmp_path_factory.mktemp("with-data") / "clone")
-    config = clone.write_config("data", dataset=DATASET, model={"name": "resnet8"}, train={"epochs": 1})
+    config = clone.write_config("data", dataset=DATASET, model=MODEL, train={"epochs": 1})
     clone.snakemake("preprocess", "--cores", 2, *config)
     return clone
 

@@ -7,19 +7,25 @@ clock decides when.
 import random
 import re
 import signal
+import time
 from datetime import datetime
 
 import pytest
-from conftest import until
-from training import Workplace
+import torch
+from conftest import MODEL, until
+from training import TRAIN, Workplace
 
-from slimline.data.batches import samples_digest
+from slimline.config.model import ModelConfig
+from slimline.data.batches import samples_digest, steps_per_epoch
 from slimline.data.prepared import PreparedDataset
+from slimline.models.artifact import build
+from slimline.models.registry import architecture_for
 
 pytestmark = pytest.mark.slurm
 
-# One to two minutes without any fault, of which the fault at a time limit may take one.
-EPOCHS = 500
+# What a rank computes without any fault: twenty faults strike within half of it.
+COMPUTING_S = 75
+MEASURED_STEPS = 30
 SEED = 20_261_123
 
 
@@ -27,9 +33,31 @@ SEED = 20_261_123
 def unbroken(slurm, with_data, tmp_path_factory):
     """The same training, left alone."""
     clone = with_data.copy(tmp_path_factory.mktemp("unbroken") / "clone")
-    place = Workplace.make(clone, slurm, "unbroken", epochs=EPOCHS)
+    place = Workplace.make(clone, slurm, "unbroken", epochs=n_epochs(clone))
     place.clone.snakemake(*place.arguments())
     return place
+
+
+def n_epochs(clone):
+    """As many as take a core of this machine about `COMPUTING_S`: one with AMX is several times as fast as others."""
+    prepared = prepared_data(clone)
+    model = build(architecture_for(ModelConfig.model_validate(MODEL), prepared.stats))
+    stats, batch = prepared.stats, TRAIN["batch_size"] // TRAIN["ranks"]
+    images = torch.zeros(batch, stats.channels, stats.height, stats.width, dtype=torch.uint8)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    begin_s = time.process_time()
+    for _ in range(MEASURED_STEPS):
+        model(images).sum().backward()
+    step_s = (time.process_time() - begin_s) / MEASURED_STEPS
+    torch.set_num_threads(threads)
+    return round(COMPUTING_S / (step_s * steps_per_epoch(len(prepared.rows("train")), TRAIN["batch_size"])))
+
+
+def prepared_data(clone):
+    """What the trainings of a clone learn from."""
+    (stats,) = clone.folder.glob("data/*/*/stats.json")
+    return PreparedDataset.open(stats.parent)
 
 
 def kill_a_rank(place, random):
@@ -90,11 +118,12 @@ def test_twenty_faults_change_nothing_but_the_time(unbroken, slurm, clean, with_
     assert len(FAULTS) == 20
     chance = random.Random(SEED)
     faults = chance.sample(FAULTS, len(FAULTS))
-    place = Workplace.make(with_data.copy(tmp_path / "clone"), slurm, "unbroken", epochs=EPOCHS)
+    n_epochs = len(unbroken.history())
+    place = Workplace.make(with_data.copy(tmp_path / "clone"), slurm, "unbroken", epochs=n_epochs)
     process = place.start()
     place.wait_until_training()
     for number, fault in enumerate(faults):
-        assert place.wait_for_progress(process), f"it ended after {number} faults, raise EPOCHS: {place.output}"
+        assert place.wait_for_progress(process), f"it ended after {number} faults, raise COMPUTING_S: {place.output}"
         say(f"{number + 1:>2} {fault.__name__:<17} job {place.job_id}, at {place.checkpoint}")
         starts = place.n_starts
         fault(place, chance)
@@ -105,7 +134,7 @@ def test_twenty_faults_change_nothing_but_the_time(unbroken, slurm, clean, with_
     assert len(place.receipt()["starts"]) >= 1 + len(FAULTS)
     assert_the_time_limit_is_followed_by_the_time_that_is_left(place)
     assert place.weights() == unbroken.weights()
-    assert_every_sample_was_seen_once(place)
+    assert_every_sample_was_seen_once(place, n_epochs)
     assert_the_same_history(place.history(), unbroken.history())
     say(
         f"{useful_s(place):.0f} s of training; useful time: {useful_share(place):.0%} with 20 faults, "
@@ -124,12 +153,11 @@ def assert_the_time_limit_is_followed_by_the_time_that_is_left(place):
     assert place.slurm.sacct(attempts[number + 1]["job_id"], "timelimitraw")[0] == (str(time_min),)
 
 
-def assert_every_sample_was_seen_once(place):
+def assert_every_sample_was_seen_once(place, n_epochs):
     """By the digest that each epoch leaves, computed here from the data."""
-    (data,) = place.clone.folder.glob("data/*/*/stats.json")
-    rows = PreparedDataset.open(data.parent).rows("train")
+    rows = prepared_data(place.clone).rows("train")
     epochs = place.history()
-    assert [record["epoch"] for record in epochs] == list(range(EPOCHS))
+    assert [record["epoch"] for record in epochs] == list(range(n_epochs))
     assert {record["samples_digest"] for record in epochs} == {f"{samples_digest(rows):016x}"}
     assert len(set(rows.tolist())) == len(rows)
 

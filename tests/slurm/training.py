@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import psutil
 import yaml
-from conftest import DATASET, Slurm, until
+from conftest import DATASET, MODEL, Slurm, until
 from pipeline.clones import Clone
 
 from slimline.files import read_json
@@ -43,7 +43,7 @@ class Workplace:
     def make(cls, clone, slurm, name, site=None, **train):
         """Of a clone, for the experiment `name`; `site` and `train` change its cluster file and its training."""
         (clone.folder / "config/clusters/slurm.yaml").write_text(yaml.safe_dump(SITE | (site or {})))
-        clone.write_config(name, dataset=DATASET, model={"name": "resnet8"}, train=TRAIN | train)
+        clone.write_config(name, dataset=DATASET, model=MODEL, train=TRAIN | train)
         return cls(clone, slurm, name, (TRAIN | train)["ranks"])
 
     def arguments(self, *seeds):

@@ -120,7 +120,7 @@ def make_latency(variant="dense", seed=0, **changes):
         "p99_ms": 2.0,
         "mean_ms": 1.1,
         "cpu_p50_ms": 0.9,
-        "load_average": 0.5,
+        "other_cores": 0.05,
         "baseline": Baseline(variant="dense", p50_ms=2.0, drift=0.01),
         "ratio_p50": 0.5,
         "parent": None if variant == "dense" else Baseline(variant="dense", p50_ms=2.0, drift=0.01),

@@ -330,7 +330,7 @@ def _write_run(run: RunFiles, scenario: Scenario, parent: str | None, labels, lo
         p99_ms=1.41 * p50_ms,
         mean_ms=1.03 * p50_ms,
         cpu_p50_ms=0.99 * p50_ms,
-        load_average=2.6 if scenario.troubled else 0.2,
+        other_cores=1.6 if scenario.troubled else 0.02,
         baseline=Baseline(variant="dense", p50_ms=dense_ms, drift=0.16 if scenario.troubled else 0.01 * rng.normal()),
         ratio_p50=p50_ms / dense_ms,
         parent=None if parent is None else Baseline(variant=parent, p50_ms=_parent_ms(scenario, parent), drift=0.0),

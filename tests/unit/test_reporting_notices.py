@@ -43,7 +43,7 @@ def has(notices, severity, subject, words):
         ("info", "pruned", "80 % of its weights are zero: smaller only when compressed"),
         ("info", "training", "6 attempts ended as lost"),
         ("info", "training", "dense seed 0 (4, then 1)"),
-        ("info", "latency", "load average up to 2.6"),
+        ("info", "latency", "up to 1.6 cores busy with it"),
         ("info", "portability", "Weights of 8 bits: int8."),
     ],
 )

@@ -26,6 +26,7 @@ from slimline.config.variants import DENSE
 from slimline.cpu import cpu_name
 from slimline.errors import SlimlineError
 from slimline.evaluation.latency_record import Baseline, FloatBaseline, LatencyRecord
+from slimline.evaluation.other_work import OtherWork
 from slimline.evaluation.record_base import write_record
 from slimline.files import read_json
 from slimline.models.target import Target
@@ -67,6 +68,11 @@ class Worker:
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": str(threads)},
         )
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
 
     def __enter__(self) -> Worker:
         return self
@@ -188,7 +194,6 @@ def measure_latency(
     Raises:
         SlimlineError: one of them cannot be loaded or run, or its process died.
     """
-    load_average = os.getloadavg()[0]  # before this measurement adds to it
     shape = (settings.batch_size, *image_shape)
     target, files = Target.read(onnx), references.by_name
     as_shipped = {name: (path, Target.read(path)) for name, path in files.items()}
@@ -202,7 +207,9 @@ def measure_latency(
         runtime = artifact.start()
         for other in others:
             other.start()
+        other_work = OtherWork([worker.pid for worker in (artifact, *others)])
         artifact_rounds, others_rounds = _take_turns(artifact, others, settings)
+        other_cores = other_work.cores()
     rounds = dict(zip(opened, others_rounds, strict=True))
     rounds_of = {name: rounds[each] for name, each in as_shipped.items()}
     in_float = [
@@ -227,7 +234,7 @@ def measure_latency(
         p99_ms=p99_ms,
         mean_ms=float(wall_ms.mean()),
         cpu_p50_ms=float(np.median(np.concatenate([times.cpu_ms for times in artifact_rounds]))),
-        load_average=load_average,
+        other_cores=other_cores,
         baseline=_summarise(DENSE, rounds_of[DENSE]),
         ratio_p50=_ratio(artifact_rounds, rounds_of[DENSE]),
         parent=_summarise(parent, rounds_of[parent]) if parent is not None else None,

@@ -52,7 +52,7 @@ class LatencyRecord(Record):
         "well under it means that the process waited.",
         "ms",
     )
-    load_average: float = described("Load average of the last minute, before the measurement.", "processes")
+    other_cores: float = described("Cores that were busy with other work during the measurement, on average.", "cores")
     baseline: Baseline = described("The dense model of the same seed, timed in the same minutes.")
     ratio_p50: float = described(
         "Median over the rounds of the artifact's median over the baseline's just before and after. For `dense` two "

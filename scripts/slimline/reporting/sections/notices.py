@@ -14,6 +14,7 @@ from slimline.reporting.view import Notice, Notices, Paragraph, Section
 
 FEW_SEEDS = 3
 LARGEST_DRIFT = 0.10
+OTHER_CORES_WORTH_SAYING = 0.25  # what a system does in its background is far below
 NEARLY_FULL = 0.9
 LEAST_SPARSITY = 0.25  # rounding to 8 bits alone makes some weights zero
 LEAST_AGREEMENT = 0.99
@@ -177,12 +178,12 @@ def _load(evidence: Evidence) -> Iterator[Notice]:
     busy = [
         run_name(variant, seed)
         for (variant, seed), record in evidence.latencies.items()
-        if record.load_average > record.threads
+        if record.other_cores > OTHER_CORES_WORTH_SAYING
     ]
     if busy:
-        highest = max(record.load_average for record in evidence.latencies.values())
+        most = max(record.other_cores for record in evidence.latencies.values())
         message = f"Other work ran while {first_few(busy, NAMED)} {'was' if len(busy) == 1 else 'were'} timed"
-        yield Notice("info", "latency", f"{message} (load average up to {fixed(highest, 1)}).")
+        yield Notice("info", "latency", f"{message} (up to {fixed(most, 1)} cores busy with it).")
 
 
 def _seeds(evidence: Evidence) -> Iterator[Notice]:
