@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from html_tree import parse_html
 from report_fixture import SCENARIOS, write_experiment
@@ -33,7 +35,6 @@ def has(notices, severity, subject, words):
         ),
         ("error", "int8", "quantized-logits"),
         ("warning", "int8", "the time of dense, which it was made of: never recommended"),
-        ("warning", "int8", "the time of dense: compressed, but not faster"),
         ("warning", "int8", "no one largest logit"),
         ("warning", "pruned", "Fails the gate on accuracy drop."),
         ("warning", "int8", "Fails the gate on accuracy drop and latency ratio."),
@@ -71,6 +72,22 @@ def test_what_the_audit_found_and_what_is_unknown_is_said(notices, severity, sub
 def test_a_sound_run_has_nothing_to_say_but_of_its_gate(notices):
     assert {subject for _, subject, _ in notices["five"]} <= {"pruned", "int8", "pruned-int8", "student"}
     assert all("nconclusive" in message or "gate" in message for _, _, message in notices["five"])
+
+
+def test_slower_than_dense_of_which_it_was_made_is_said_once(notices):
+    of_dense = [message for _, subject, message in notices["failing"] if subject == "int8" and "of dense" in message]
+    assert len(of_dense) == 1
+
+
+def test_slower_than_dense_alone_is_said_too(tmp_path):
+    evidence = read_evidence(write_experiment(tmp_path, SCENARIOS["five"]))
+    slow = {"latency_ratio": 1.2}
+    variants = [
+        record.model_copy(update=slow if record.parent == "pruned" else {}) for record in evidence.metrics.variants
+    ]
+    metrics = evidence.metrics.model_copy(update={"variants": variants})
+    found = [(n.severity, n.subject, n.message) for n in collect_notices(replace(evidence, metrics=metrics))]
+    assert has(found, "warning", "pruned-int8", "the time of dense: compressed, but not faster")
 
 
 def test_errors_come_first(notices):

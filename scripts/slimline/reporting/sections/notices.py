@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
+from slimline.config.variants import DENSE
 from slimline.evaluation.artifact_status import is_slower
 from slimline.reporting.format import count, first_few, fixed, percent, plural, ratio, sentence_list, size
 from slimline.reporting.inputs import Evidence
@@ -54,7 +55,8 @@ def _gates(evidence: Evidence) -> Iterator[Notice]:
 
 def _not_faster(evidence: Evidence) -> Iterator[Notice]:
     for record in evidence.compressed:
-        if record.latency_ratio >= 1.0:
+        told = record.parent == DENSE and is_slower(record.latency_ratio_parent)  # as slower than its parent
+        if record.latency_ratio >= 1.0 and not told:
             slower = f"Takes {ratio(record.latency_ratio)} the time of dense"
             yield Notice("warning", record.variant, f"{slower}: compressed, but not faster on this machine.")
 
