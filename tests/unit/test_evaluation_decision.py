@@ -58,6 +58,17 @@ def test_of_variants_whose_speed_cannot_be_told_apart_the_more_accurate_ships():
     assert decided.recommended == "good"
 
 
+def test_what_dense_timed_against_itself_comes_out_by_tells_nothing_apart():
+    quick, good = (
+        make_variant("quick", latency_ratio=0.70),
+        make_variant("good", latency_ratio=0.78, accuracy_mean=0.96),
+    )
+    assert verdict(quick, good, rows=[make_row(latency_ratio=1.10)]).recommended == "quick"
+    assert verdict(quick, good, rows=[make_row(latency_ratio=1.01), make_row(latency_ratio=0.86)]).recommended == "good"
+    noisy = verdict(quick, rows=[make_row(latency_ratio=1.5)])
+    assert noisy.headline.startswith("Ship quick for its size alone: ")
+
+
 def test_equally_fast_and_accurate_variants_are_told_apart_by_size():
     decided = verdict(
         make_variant("large", latency_ratio=0.301, size_ratio=0.5), make_variant("small", latency_ratio=0.304)

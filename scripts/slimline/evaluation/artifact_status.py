@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from slimline.evaluation.proof_record import Problem
-from slimline.evaluation.records import Step, VariantRecord
+from slimline.evaluation.records import Row, Step, VariantRecord
 
 OK = "ok"
 SLOWER = "slower than its own fp32"
@@ -35,6 +36,17 @@ def artifact_status(problems: Sequence[Problem], step: Step, latency_ratio_fp32:
 def is_slower(latency_ratio: float | None) -> bool:
     """Whether a ratio says slower, beyond its own error."""
     return latency_ratio is not None and latency_ratio > 1 + TIMING_ERROR
+
+
+def farthest_repeat(rows: Sequence[Row]) -> float:
+    """The latency ratio of dense to itself in the seed where that is farthest from 1."""
+    repeats = [row.latency_ratio for row in rows if row.parent is None]
+    return max(repeats, key=lambda ratio: abs(math.log(ratio)))
+
+
+def timing_error(rows: Sequence[Row]) -> float:
+    """How far from 1 a latency ratio of this run may be by chance: what dense against itself has shown, if more."""
+    return max(TIMING_ERROR, math.exp(abs(math.log(farthest_repeat(rows)))) - 1)
 
 
 def may_ship(variant: VariantRecord) -> bool:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from slimline.config.variants import DENSE
 from slimline.evaluation import wording
-from slimline.evaluation.artifact_status import OK, SLOWER, TIMING_ERROR, may_ship
+from slimline.evaluation.artifact_status import OK, SLOWER, may_ship, timing_error
 from slimline.evaluation.records import FailedVariant, GateCheck, Row, VariantRecord, Verdict
 from slimline.evaluation.remarks import not_tested, remarks
 from slimline.evaluation.statistics import exceeds
@@ -58,6 +58,11 @@ class Findings:
     failed: list[FailedVariant] = field(default_factory=list)
     aim: Aim = Aim()
 
+    @property
+    def timing_error(self) -> float:
+        """How far from 1 a latency ratio may be by chance."""
+        return timing_error(self.rows)
+
 
 def decide(findings: Findings) -> Verdict:
     """The fastest variant that passed the gate, else dense; nothing where dense fails or only guesses.
@@ -73,14 +78,15 @@ def decide(findings: Findings) -> Verdict:
     compressed = [variant for variant in others if not variant.is_control]
     passed = [variant for variant in compressed if variant.status == "pass" and may_ship(variant)]
     allowed = [variant for variant in passed if findings.aim.allows(variant)]
-    useful = [variant for variant in allowed if _is_faster(variant) or _is_smaller(variant)]
+    error = findings.timing_error
+    useful = [variant for variant in allowed if _is_faster(variant, error) or _is_smaller(variant)]
     if dense.artifact_status != OK:
         recommended, headline = None, f"Ship nothing: dense {dense.artifact_status}."
     elif dense.accuracy_ci_low <= findings.majority_share:
         recommended, headline = None, _nothing_works(dense, findings.majority_share)
     elif useful:
-        best = _best(useful, findings.aim)
-        recommended, headline = best.variant, _ship(best)
+        best = _best(useful, findings.aim, error)
+        recommended, headline = best.variant, _ship(best, error)
     else:
         recommended, headline = dense.variant, _ship_dense(findings, passed, allowed)
     reasons = [_reason(variant, recommended, findings) for variant in compressed]
@@ -94,7 +100,7 @@ def decide(findings: Findings) -> Verdict:
     )
 
 
-def _best(useful: list[VariantRecord], aim: Aim) -> VariantRecord:
+def _best(useful: list[VariantRecord], aim: Aim, error: float) -> VariantRecord:
     """The most accurate of those whose speed cannot be told from the fastest's; among equals the smallest.
 
     Where size is to be minimised, the smallest; among equals the most accurate.
@@ -102,13 +108,13 @@ def _best(useful: list[VariantRecord], aim: Aim) -> VariantRecord:
     if aim.minimize == "size":
         return min(useful, key=lambda variant: (variant.size_ratio, -variant.accuracy_mean, variant.variant))
     fastest = min(variant.latency_ratio for variant in useful)
-    as_fast = [variant for variant in useful if variant.latency_ratio <= fastest * (1 + TIMING_ERROR)]
+    as_fast = [variant for variant in useful if variant.latency_ratio <= fastest * (1 + error)]
     return min(as_fast, key=lambda variant: (-variant.accuracy_mean, variant.size_ratio, variant.variant))
 
 
-def _is_faster(variant: VariantRecord) -> bool:
+def _is_faster(variant: VariantRecord, error: float) -> bool:
     """Beyond the error of the timing: two files of one network differ by chance."""
-    return variant.latency_ratio * (1 + TIMING_ERROR) < 1
+    return variant.latency_ratio * (1 + error) < 1
 
 
 def _is_smaller(variant: VariantRecord) -> bool:
@@ -131,9 +137,9 @@ def _speed_and_size(variant: VariantRecord) -> tuple[str, str]:
     return wording.speed(variant.latency_ratio), wording.size(variant.size_ratio)
 
 
-def _ship(variant: VariantRecord) -> str:
+def _ship(variant: VariantRecord, error: float) -> str:
     accuracy = wording.percent(variant.accuracy_mean)
-    caveat = "" if _is_faster(variant) else " for its size alone"
+    caveat = "" if _is_faster(variant, error) else " for its size alone"
     return f"Ship {variant.variant}{caveat}: {accuracy} accurate; {_against_dense(variant)}."
 
 
@@ -182,7 +188,7 @@ def _reason(variant: VariantRecord, recommended: str | None, findings: Findings)
     checks += _against_control(variant, findings.confidence)
     chosen = ""
     if variant.variant == recommended:
-        chosen = f" It is {_why(variant, findings.aim)}."
+        chosen = f" It is {_why(variant, findings)}."
     elif variant.status == "pass" and not may_ship(variant):
         chosen = f" It cannot be recommended: {_slower_than_parent(variant)}."
     elif variant.status == "pass" and not findings.aim.allows(variant):
@@ -192,13 +198,13 @@ def _reason(variant: VariantRecord, recommended: str | None, findings: Findings)
     return f"{variant.variant} {words}: {checks}.{chosen}"
 
 
-def _why(variant: VariantRecord, aim: Aim) -> str:
+def _why(variant: VariantRecord, findings: Findings) -> str:
     """Why this one is recommended."""
-    if aim.minimize == "size":
+    if findings.aim.minimize == "size":
         return "the smallest that passed"
-    if _is_faster(variant):
+    if _is_faster(variant, findings.timing_error):
         return "the fastest that passed, or as fast as can be told and more accurate"
-    is_within_error = variant.latency_ratio <= 1 + TIMING_ERROR
+    is_within_error = variant.latency_ratio <= 1 + findings.timing_error
     speed = wording.speed(variant.latency_ratio)
     beside = "within the error of the timing" if is_within_error else "not faster"
     return f"{speed}, {beside}: recommended for its size alone"

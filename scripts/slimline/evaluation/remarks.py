@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from slimline.config.variants import DENSE
 from slimline.evaluation import wording
-from slimline.evaluation.artifact_status import TIMING_ERROR
+from slimline.evaluation.artifact_status import TIMING_ERROR, farthest_repeat, timing_error
 from slimline.evaluation.records import Row, VariantRecord
 from slimline.evaluation.statistics import exceeds
 
@@ -58,11 +57,10 @@ def _on_timing(rows: Sequence[Row]) -> list[str]:
             f"{DRIFT_WORTH_SAYING * 100:g} %, most in {worst.variant}, seed {worst.seed} "
             f"({worst.latency_drift * 100:+.0f} %). Trust the ratios, not the milliseconds."
         )
-    repeats = [row.latency_ratio for row in rows if row.parent is None]
-    farthest = max(repeats, key=lambda ratio: abs(math.log(ratio)))
-    if abs(farthest - 1) > TIMING_ERROR:
+    if timing_error(rows) > TIMING_ERROR:
         found.append(
-            f"Dense timed against itself came out {wording.speed(farthest)}: differences in speed up to that are noise."
+            f"Dense timed against itself came out {wording.speed(farthest_repeat(rows))}: differences in speed up to "
+            "that are noise."
         )
     devices = sorted({row.device for row in rows})
     if len(devices) > 1:
