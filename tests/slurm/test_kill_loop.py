@@ -33,12 +33,12 @@ SEED = 20_261_123
 def unbroken(slurm, with_data, tmp_path_factory):
     """The same training, left alone."""
     clone = with_data.copy(tmp_path_factory.mktemp("unbroken") / "clone")
-    place = Workplace.make(clone, slurm, "unbroken", epochs=n_epochs(clone))
+    place = Workplace.make(clone, slurm, "unbroken", epochs=epochs_here(clone))
     place.clone.snakemake(*place.arguments())
     return place
 
 
-def n_epochs(clone):
+def epochs_here(clone):
     """As many as take a core of this machine about `COMPUTING_S`: one with AMX is several times as fast as others."""
     prepared = prepared_data(clone)
     model = build(architecture_for(ModelConfig.model_validate(MODEL), prepared.stats))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from slimline.evaluation.proof_record import Problem
@@ -41,12 +40,17 @@ def is_slower(latency_ratio: float | None) -> bool:
 def farthest_repeat(rows: Sequence[Row]) -> float:
     """The latency ratio of dense to itself in the seed where that is farthest from 1."""
     repeats = [row.latency_ratio for row in rows if row.parent is None]
-    return max(repeats, key=lambda ratio: abs(math.log(ratio)))
+    return max(repeats, key=_times_apart)
 
 
 def timing_error(rows: Sequence[Row]) -> float:
     """How far from 1 a latency ratio of this run may be by chance: what dense against itself has shown, if more."""
-    return max(TIMING_ERROR, math.exp(abs(math.log(farthest_repeat(rows)))) - 1)
+    return max(TIMING_ERROR, _times_apart(farthest_repeat(rows)) - 1)
+
+
+def _times_apart(ratio: float) -> float:
+    """How many times the lesser the greater is."""
+    return max(ratio, 1 / ratio)
 
 
 def may_ship(variant: VariantRecord) -> bool:

@@ -85,7 +85,7 @@ def decide(findings: Findings) -> Verdict:
     elif dense.accuracy_ci_low <= findings.majority_share:
         recommended, headline = None, _nothing_works(dense, findings.majority_share)
     elif useful:
-        best = _best(useful, findings.aim, error)
+        best = _best(useful, findings)
         recommended, headline = best.variant, _ship(best, error)
     else:
         recommended, headline = dense.variant, _ship_dense(findings, passed, allowed)
@@ -100,15 +100,15 @@ def decide(findings: Findings) -> Verdict:
     )
 
 
-def _best(useful: list[VariantRecord], aim: Aim, error: float) -> VariantRecord:
+def _best(useful: list[VariantRecord], findings: Findings) -> VariantRecord:
     """The most accurate of those whose speed cannot be told from the fastest's; among equals the smallest.
 
     Where size is to be minimised, the smallest; among equals the most accurate.
     """
-    if aim.minimize == "size":
+    if findings.aim.minimize == "size":
         return min(useful, key=lambda variant: (variant.size_ratio, -variant.accuracy_mean, variant.variant))
     fastest = min(variant.latency_ratio for variant in useful)
-    as_fast = [variant for variant in useful if variant.latency_ratio <= fastest * (1 + error)]
+    as_fast = [variant for variant in useful if variant.latency_ratio <= fastest * (1 + findings.timing_error)]
     return min(as_fast, key=lambda variant: (-variant.accuracy_mean, variant.size_ratio, variant.variant))
 
 
