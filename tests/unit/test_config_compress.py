@@ -105,6 +105,8 @@ def test_a_variant_that_the_search_would_make_itself_may_be_declared():
         ({"compress": {"prune_ratios": [], "student_widths": []}}, "neither `prune_ratios` nor `student_widths`"),
         ({"compress": {"rounds": 4, "trial_epochs": 4}}, "at most 3"),
         ({"compress": {"prune_ratios": [0.5, 0.5]}}, "0.5 more than once"),
+        ({"compress": {"prune_ratios": [0.3, 0.30000000001]}}, "0.3, 0.30000000001 more than once"),
+        ({"compress": {"accuracy_drop": 0.03}}, "got 0.01, expected at least the 0.03 of `compress.accuracy_drop`"),
         ({"model": {"name": "swin_t"}, "compress": {"student_widths": [0.5]}}, "student_widths"),
     ],
 )
@@ -114,3 +116,12 @@ def test_what_cannot_be_searched_is_refused(changes, message):
 
 def test_rounds_take_twice_as_long_as_those_before():
     assert CompressConfig(trial_epochs=6, rounds=3).round_epochs == [1, 3, 6]
+
+
+@pytest.mark.parametrize(("trial_epochs", "rounds"), [(1, [1]), (2, [1, 2]), (4, [1, 2, 4]), (16, [4, 8, 16])])
+def test_where_rounds_are_not_said_each_has_an_epoch_more_than_the_one_before(trial_epochs, rounds):
+    assert CompressConfig(trial_epochs=trial_epochs).round_epochs == rounds
+
+
+def test_a_search_may_lose_as_much_as_the_gate_allows():
+    assert experiment({"accuracy_drop": 0.03}, gate={"accuracy_drop": 0.03}).compress.accuracy_drop == 0.03

@@ -188,6 +188,11 @@ BAD = {
     "zero width": ({"model.width": 0}, "model.width", "got 0, expected a number above 0"),
     "everything pruned": ({"variants.pruned.prune.ratio": 1.0}, "variants.pruned.prune.ratio", "above 0 and below 1"),
     "too few timed runs": ({"evaluation.latency.timed_runs": 10}, "evaluation.latency.timed_runs", "of at least 100"),
+    "bounds beyond the resamples": (
+        {"evaluation.confidence": 0.999, "evaluation.bootstrap_resamples": 10_000},
+        "evaluation.confidence",
+        "`bootstrap_resamples` of 40000 or more",
+    ),
     "one seed without brackets": ({"train.seeds": 0}, "train.seeds", "write [0]"),
     "no seeds": ({"train.seeds": []}, "train.seeds", "got an empty list, expected a list of one or more"),
     "negative seed": ({"train.seeds": [0, -1]}, "train.seeds[1]", "got -1, expected a whole number from 0"),

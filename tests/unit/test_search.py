@@ -112,6 +112,15 @@ def test_forecasts_are_brought_to_this_machine_by_epochs_that_were_run(tmp_path)
     assert read_json(tmp_path / "plan.json")["hours_per_epoch"] == {"prune-50": pytest.approx(0.2 * 2 / 4)}
 
 
+def test_sizes_have_no_error():
+    """A network that is 4 % larger is larger, and not as good."""
+    points = [
+        point("a", 0.004, 0.9).model_copy(update={"size_ratio": 0.100}),
+        point("b", 0.003, 0.9).model_copy(update={"size_ratio": 0.104}),
+    ]
+    assert [each.structure for each in ranked(points, 0.005, "size")] == ["a", "b"]
+
+
 def test_where_nothing_is_within_the_limit_the_smallest_drop_is_best():
     points = [point("a", 0.3, 0.1), point("b", 0.1, 0.9)]
     assert [each.structure for each in ranked(points, 0.005, "latency")] == ["b", "a"]
@@ -139,15 +148,18 @@ def test_each_round_leaves_the_better_half():
 
 def test_rounds_that_do_not_fit_the_budget_are_left_out():
     hours = {"a": 1.0, "b": 0.5, "c": 0.5, "d": 0.25}
-    assert affordable_rounds(hours, [1, 2, 4], None) == [1, 2, 4]
+    assert affordable_rounds(hours, [1, 2, 4], None, "core-hours") == [1, 2, 4]
     # 2.25 hours for all, then 2 epochs of the two dearest: 3 more.
-    assert affordable_rounds(hours, [1, 2, 4], 5.25) == [1, 2]
-    assert affordable_rounds(hours, [1, 2, 4], 5.0) == [1]
+    assert affordable_rounds(hours, [1, 2, 4], 5.25, "core-hours") == [1, 2]
+    assert affordable_rounds(hours, [1, 2, 4], 5.0, "core-hours") == [1]
 
 
 def test_a_budget_that_pays_for_nothing_is_refused():
-    with pytest.raises(SlimlineError, match="does not pay for its first round"):
-        affordable_rounds({"a": 1.0}, [1, 2], 0.5)
+    with pytest.raises(SlimlineError, match="does not pay for its first round") as refused:
+        affordable_rounds({"a": 1.249}, [1, 2], 0.5, "GPU-hours")
+    assert "got: 0.5 GPU-hours" in " ".join(str(refused.value).split())
+    assert "at least 1.3 GPU-hours for 1 structure\n" in str(refused.value)
+    assert affordable_rounds({"a": 1.249}, [1, 2], 1.3, "GPU-hours") == [1]
 
 
 def test_hours_of_small_jobs_are_not_rounded_away():

@@ -13,6 +13,7 @@ from slimline.config.tree import TRIAL_PREFIX
 from slimline.config.variants import DENSE, QuantizeConfig, VariantConfig
 
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
+DEFAULT_ROUNDS = 3
 Quantization = Literal["int8", "int8-openvino", "bf16"]
 QUANTIZATIONS: dict[Quantization, QuantizeConfig] = {
     "int8": QuantizeConfig(dtype="int8"),
@@ -51,8 +52,10 @@ class CompressConfig(Config):
     trial_epochs: Epochs = Field(
         default=4, description="Epochs of a trial in the last round; rounds before it take half of those of the next."
     )
-    rounds: Annotated[int, Field(ge=1, le=6)] = Field(
-        default=3, description="Rounds of the search; each leaves the better half."
+    rounds: Annotated[int, Field(ge=1, le=6)] | None = Field(
+        default=None,
+        description="Rounds of the search; each leaves the better half. Where unset 3, or as many as `trial_epochs` "
+        "can be halved into.",
     )
     finalists: Annotated[int, Field(ge=1, le=10)] = Field(
         default=2,
@@ -71,16 +74,19 @@ class CompressConfig(Config):
     @field_validator("quantizations", "prune_ratios", "student_widths")
     @classmethod
     def _each_once(cls, values: list[float | str]) -> list[float | str]:
-        if repeated := sorted({str(value) for value in values if values.count(value) > 1}):
+        # As they are written in the names of variants: what differs later than that would be one variant.
+        written = [value if isinstance(value, str) else _percent(value) for value in values]
+        if repeated := sorted(
+            {str(value) for value, name in zip(values, written, strict=True) if written.count(name) > 1}
+        ):
             raise mistake(f"{', '.join(repeated)} more than once", "each value once")
         return values
 
     @field_validator("rounds")
     @classmethod
-    def _fit_the_epochs(cls, rounds: int, info: ValidationInfo) -> int:
+    def _fit_the_epochs(cls, rounds: int | None, info: ValidationInfo) -> int | None:
         epochs = info.data.get("trial_epochs")
-        if epochs is not None and epochs < 2 ** (rounds - 1):
-            most = epochs.bit_length()
+        if rounds is not None and epochs is not None and rounds > (most := _most_rounds(epochs)):
             raise mistake(
                 str(rounds), f"at most {most}, so that the first round has an epoch of `trial_epochs` {epochs}"
             )
@@ -89,7 +95,8 @@ class CompressConfig(Config):
     @property
     def round_epochs(self) -> list[int]:
         """Epochs of the trials of each round."""
-        return [max(1, self.trial_epochs // 2 ** (self.rounds - 1 - number)) for number in range(self.rounds)]
+        rounds = self.rounds or min(DEFAULT_ROUNDS, _most_rounds(self.trial_epochs))
+        return [self.trial_epochs // 2 ** (rounds - 1 - number) for number in range(rounds)]
 
     @property
     def structures(self) -> list[Structure]:
@@ -199,6 +206,11 @@ def trials_of_round(
     """
     all_structures = [structure.name for structure in config.structures]
     return round_trials(config, all_structures if before is None else before["survivors"], round_epochs[number])
+
+
+def _most_rounds(trial_epochs: int) -> int:
+    """As many as leave an epoch for the first of them."""
+    return trial_epochs.bit_length()
 
 
 def _percent(share: float) -> str:

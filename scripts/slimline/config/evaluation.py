@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
-from slimline.config.base import Config, Seed
+from slimline.config.base import Config, Seed, mistake
+
+# Of that many resamples beyond each bound, the bound itself is known well enough.
+RESAMPLES_BEYOND_A_BOUND = 20
 
 
 class LatencyConfig(Config):
@@ -23,10 +27,10 @@ class LatencyConfig(Config):
 class EvaluationConfig(Config):
     """How variants are scored, timed and compared."""
 
-    confidence: Annotated[float, Field(gt=0.5, lt=1.0)] = Field(default=0.95, description="Level of every interval.")
     bootstrap_resamples: Annotated[int, Field(ge=1000, le=1_000_000)] = Field(
         default=10_000, description="Resamples of the test items for paired intervals."
     )
+    confidence: Annotated[float, Field(gt=0.5, lt=1.0)] = Field(default=0.95, description="Level of every interval.")
     bootstrap_seed: Seed = Field(default=0, description="Seed of the resamples.")
     control: bool = Field(
         default=True,
@@ -34,6 +38,18 @@ class EvaluationConfig(Config):
         "as many steps, at the learning rate of the last training. Variants of equal budgets share one.",
     )
     latency: LatencyConfig = Field(default_factory=LatencyConfig, description="Conditions of the timing.")
+
+    @field_validator("confidence")
+    @classmethod
+    def _has_enough_resamples(cls, confidence: float, info: ValidationInfo) -> float:
+        resamples = info.data.get("bootstrap_resamples")
+        fewest = math.ceil(round(2 * RESAMPLES_BEYOND_A_BOUND / (1 - confidence), 6))
+        if resamples is not None and resamples < fewest:
+            raise mistake(
+                f"{confidence:g} with `bootstrap_resamples` {resamples}",
+                f"`bootstrap_resamples` of {fewest} or more, so that {RESAMPLES_BEYOND_A_BOUND} lie beyond each bound",
+            )
+        return confidence
 
 
 class GateConfig(Config):

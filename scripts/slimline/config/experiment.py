@@ -46,9 +46,24 @@ class ExperimentConfig(Config):
     compress: CompressConfig | None = Field(
         default=None, description="The target search: slimline looks for variants that reach what it says."
     )
-    gate: GateConfig = Field(default_factory=GateConfig, description="What a variant must reach to ship.")
+    gate: GateConfig = Field(
+        default_factory=GateConfig, validate_default=True, description="What a variant must reach to ship."
+    )
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="How variants are measured.")
     _finalists: tuple[str, ...] | None = PrivateAttr(default=None)
+
+    @field_validator("gate")
+    @classmethod
+    def _lets_pass_what_is_searched(cls, gate: GateConfig, info: ValidationInfo) -> GateConfig:
+        compress = info.data.get("compress")
+        if compress is not None and compress.accuracy_drop > gate.accuracy_drop:
+            expected = (
+                f"at least the {compress.accuracy_drop:g} of `compress.accuracy_drop`, or the search finds what the "
+                "gate refuses"
+            )
+            problem = mistake_at(("accuracy_drop",), f"{gate.accuracy_drop:g}", expected)
+            raise ValidationError.from_exception_data("gate", [problem])
+        return gate
 
     @field_validator("evaluation")
     @classmethod

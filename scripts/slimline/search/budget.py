@@ -30,7 +30,7 @@ def forecast_hours(hours_per_epoch: Mapping[str, float], round_epochs: Sequence[
 
 
 def affordable_rounds(
-    hours_per_epoch: Mapping[str, float], round_epochs: Sequence[int], budget_hours: float | None
+    hours_per_epoch: Mapping[str, float], round_epochs: Sequence[int], budget_hours: float | None, unit: str
 ) -> list[int]:
     """Epochs of the rounds that fit the budget, first ones first.
 
@@ -38,6 +38,7 @@ def affordable_rounds(
         hours_per_epoch: core-hours or GPU-hours of an epoch by structure.
         round_epochs: epochs of a trial in each round.
         budget_hours: what all rounds together may take; None for no limit.
+        unit: what hours are of, for the error.
 
     Raises:
         SlimlineError: not even the first round fits.
@@ -47,11 +48,18 @@ def affordable_rounds(
         rounds.pop()
     if rounds:
         return rounds
+    n_structures = len(hours_per_epoch)
     raise SlimlineError(
         "The budget of the search does not pay for its first round.",
         where="compress.budget_hours",
-        got=f"{budget_hours:g} hours",
-        expected=f"at least {forecast_hours(hours_per_epoch, round_epochs[:1]):.2g} hours "
-        f"for {len(hours_per_epoch)} structures",
+        got=f"{budget_hours:g} {unit}",
+        expected=f"at least {_rounded_up(forecast_hours(hours_per_epoch, round_epochs[:1])):g} {unit} "
+        f"for {n_structures} structure{'s' * (n_structures != 1)}",
         next_step="raise it, or try fewer prune_ratios and student_widths",
     )
+
+
+def _rounded_up(hours: float) -> float:
+    """To two significant digits, so that it is enough."""
+    unit = 10.0 ** (math.floor(math.log10(hours)) - 1)
+    return math.ceil(hours / unit) * unit

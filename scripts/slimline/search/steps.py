@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -51,10 +52,11 @@ def plan_search(config: CompressConfig, plans: Sequence[Path], dense_plan: Path,
         structure.name: read_json(plan)[key] * really / first
         for structure, plan in zip(config.structures, plans, strict=True)
     }
-    rounds = affordable_rounds(hours_per_epoch, config.round_epochs, config.budget_hours)
+    unit: Literal["core-hours", "GPU-hours"] = "GPU-hours" if key == "cost_gpu_h" else "core-hours"
+    rounds = affordable_rounds(hours_per_epoch, config.round_epochs, config.budget_hours, unit)
     plan = SearchPlan(
         format=1,
-        unit="GPU-hours" if key == "cost_gpu_h" else "core-hours",
+        unit=unit,
         hours_per_epoch=hours_per_epoch,
         budget_hours=config.budget_hours,
         forecast_hours=forecast_hours(hours_per_epoch, rounds),

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from slimline.evaluation.artifact_status import TIMING_ERROR
 from slimline.evaluation.statistics import exceeds
 from slimline.search.records import Point
 
 Aim = Literal["latency", "size"]
 
-# Two costs within the error of a timing are equal; then the more accurate point wins.
-EQUAL_COST = 0.05
+# Costs within that share are equal, and the more accurate point wins: a timing has an error, a size has none.
+EQUAL_COST: dict[Aim, float] = {"latency": TIMING_ERROR, "size": 0.0}
 
 
 def pareto(points: Sequence[Point], minimize: Aim) -> list[Point]:
@@ -67,7 +68,9 @@ def ranked(points: Sequence[Point], accuracy_drop: float, minimize: Aim) -> list
     beyond = sorted((point for point in usable if point not in within), key=lambda point: point.accuracy_drop)
     ordered: list[Point] = []
     while within:
-        as_cheap = [point for point in within if point.cost(minimize) <= within[0].cost(minimize) * (1 + EQUAL_COST)]
+        as_cheap = [
+            point for point in within if point.cost(minimize) <= within[0].cost(minimize) * (1 + EQUAL_COST[minimize])
+        ]
         best = min(as_cheap, key=lambda point: (point.accuracy_drop, point.cost(minimize)))
         ordered.append(best)
         within.remove(best)
