@@ -170,6 +170,7 @@ def make_check(status="pass", **changes):
         "status": status,
         "items_needed": 4000 if status == "inconclusive" else None,
         "seeds_needed": None,
+        "missing_reference": None,
     }
     return GateCheck(**values | changes)
 

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from slimline.config.experiment import ExperimentConfig
-from slimline.evaluation.decision import Findings, decide
+from slimline.evaluation.decision import decide
+from slimline.evaluation.findings import Findings
 from slimline.evaluation.latency_record import Baseline, FloatBaseline, LatencyRecord
 from slimline.evaluation.prediction_file import Predictions, write_predictions
 from slimline.evaluation.proof import find_problems

@@ -19,6 +19,7 @@ from slimline.errors import SlimlineError
 from slimline.evaluation.compare import format_csv
 from slimline.evaluation.prediction_file import read_predictions, write_predictions
 from slimline.evaluation.statistics import wilson_interval
+from slimline.failed import Failure, mark
 
 # With more training alone, dense would get better.
 CONTROL = {("control-5", 0): range(4), ("control-5", 1): range(5, 9)}
@@ -235,6 +236,24 @@ def test_the_gate_can_hold_variants_against_their_control(controlled):
     assert any(
         "accuracy drop against dense trained for as many steps (control-5) 3.50" in r for r in metrics.verdict.reasons
     )
+
+
+def test_a_control_that_could_not_be_measured_lets_nothing_pass_against_dense_instead(controlled):
+    (lost,) = [run for run in controlled.runs if (run.variant, run.seed) == ("control-5", 1)]
+    mark(
+        [lost.predictions, lost.latency, lost.export, lost.proof],
+        Failure("control-5", 1, "finetune", "diverged", "The loss is not finite."),
+    )
+    gate = {"accuracy_drop": 0.1}
+    against_dense = controlled.compare(experiment=with_control(**gate))
+    against_control = controlled.compare(experiment=with_control(**gate, reference="control"))
+    checks = [metrics.variants[1].gate[0] for metrics in (against_dense, against_control)]
+    assert [(check.status, check.missing_reference) for check in checks] == [
+        ("pass", None),
+        ("inconclusive", "control-5"),
+    ]
+    assert (against_dense.verdict.recommended, against_control.verdict.recommended) == ("pruned", "dense")
+    assert any("against control-5, which is not there" in reason for reason in against_control.verdict.reasons)
 
 
 def test_a_variant_without_a_control_is_held_against_dense(workspace):

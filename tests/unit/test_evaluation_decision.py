@@ -4,7 +4,8 @@ import pytest
 from evaluation_fixtures import make_check, make_dense, make_row, make_variant
 from proof_fixtures import make_failed
 
-from slimline.evaluation.decision import Aim, Findings, decide
+from slimline.evaluation.decision import decide
+from slimline.evaluation.findings import Aim, Findings
 from slimline.evaluation.proof_record import Problem
 
 
@@ -96,8 +97,24 @@ def test_a_search_for_size_ends_with_the_smallest():
     variants = [make_variant("quick", latency_ratio=0.2, size_ratio=0.5), make_variant("small", latency_ratio=0.6)]
     decided = verdict(*variants, aim=Aim("size"))
     assert decided.recommended == "small"
-    assert "It is the smallest that passed." in decided.reasons[1]
+    assert "It is the smallest that may be recommended." in decided.reasons[1]
     assert verdict(*variants).recommended == "quick"
+
+
+def test_a_search_for_size_does_not_end_with_what_is_only_faster():
+    quick = make_variant("quick", latency_ratio=0.2, size_ratio=1.2)
+    decided = verdict(quick, aim=Aim("size", 0.01))
+    assert decided.headline == (
+        "Ship dense: no variant that passed can be recommended, because not smaller than dense (quick)."
+    )
+    assert decided.reasons[0].endswith("It cannot be recommended: it is not smaller than dense.")
+    assert verdict(quick).recommended == "quick"
+
+
+def test_a_search_that_found_nothing_says_so():
+    assert verdict(aim=Aim("latency", 0.01)).headline == (
+        "Ship dense: 95.0 % accurate; the search found nothing of use."
+    )
 
 
 def test_what_loses_more_than_the_search_was_allowed_is_not_recommended():
@@ -112,14 +129,17 @@ def test_what_loses_more_than_the_search_was_allowed_is_not_recommended():
     assert verdict(*variants).recommended == "far"
     alone = verdict(variants[1], aim=Aim(accuracy_drop=0.005))
     assert alone.headline == (
-        "Ship dense: no variant that passed the gate loses at most the 0.50 points that `compress` allows."
+        "Ship dense: no variant that passed can be recommended, because more lost than the 0.50 points that `compress` "
+        "allows (far)."
     )
 
 
 def test_a_variant_that_is_neither_faster_nor_smaller_is_not_recommended():
     decided = verdict(make_variant(latency_ratio=1.3, size_ratio=1.0))
     assert decided.recommended == "dense"
-    assert decided.headline == "Ship dense: no variant that passed the gate is faster or smaller."
+    assert decided.headline == (
+        "Ship dense: no variant that passed can be recommended, because neither faster nor smaller than dense (int8)."
+    )
 
 
 PROBLEM = Problem(code="runs-in-float", message="it runs in float")
@@ -163,8 +183,8 @@ def test_causes_of_what_may_not_ship_are_in_the_headline():
         make_variant("coarse", "fail", artifact_status="failed: it runs in float", problems=[PROBLEM]),
     )
     assert decided.headline == (
-        "Ship dense: no variant passed, because slower than its own fp32 (int8) and slower than its parent (student) "
-        "and the proof failed (coarse)."
+        "Ship dense: no variant that passed can be recommended, because slower than its own fp32 (int8) and slower "
+        "than its parent (student) and the proof failed (coarse)."
     )
 
 
@@ -212,6 +232,33 @@ def test_inconclusive_says_what_would_settle_it(changes, said, unsaid):
     (reason,) = verdict(make_variant(status="inconclusive", gate=[make_check("inconclusive", **changes)])).reasons
     assert said in reason
     assert unsaid not in reason
+
+
+def test_what_the_gate_asks_for_and_is_not_there_is_named():
+    check = make_check("inconclusive", items_needed=None, missing_reference="control-5")
+    (reason,) = verdict(make_variant(status="inconclusive", gate=[check])).reasons
+    assert reason.endswith("but the gate asks for the loss against control-5, which is not there.")
+
+
+def test_a_control_whose_proof_failed_or_that_nothing_is_left_for_says_so():
+    control = make_variant("control-5", "reference", problems=[PROBLEM], artifact_status="failed: it runs in float")
+    decided = verdict(control, make_variant("pruned", latency_ratio=0.5))
+    assert decided.recommended == "pruned"
+    assert "control-5, a control, failed its proof, so that nothing is held against it: it runs in float." in (
+        decided.reasons
+    )
+    alone = verdict(make_variant("control-5", "reference"), failed=[make_failed()])
+    assert any(reason.startswith("control-5 is dense trained on: a reference") for reason in alone.reasons)
+
+
+def test_a_value_is_told_from_a_limit_that_it_is_beyond():
+    gate = [
+        make_check("fail", value=0.01004, ci_low=0.001, ci_high=0.02),
+        make_check("fail", criterion="size_ratio", value=0.50004, limit=0.5, ci_low=None, ci_high=None),
+    ]
+    (reason,) = verdict(make_variant(status="fail", gate=gate)).reasons
+    assert "accuracy drop 1.004 points (95 % CI 0.100 to 2.000, limit 1.000)" in reason
+    assert "size ratio 0.50004, over the limit 0.5" in reason
 
 
 def test_a_seed_beyond_the_limit_is_named():

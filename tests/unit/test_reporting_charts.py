@@ -148,7 +148,7 @@ def test_zero_lies_right_of_the_margin_by_the_right_length():
 
 
 def test_a_margin_of_zero_can_be_drawn():
-    assert "gate: 0.0" in [e.text for e in forest(row("a", 0.0, 0.0, 0.0), margin=0.0).all("text")]
+    assert "gate: 0" in [e.text for e in forest(row("a", 0.0, 0.0, 0.0), margin=0.0).all("text")]
 
 
 def curve(name, style, *values, spread=0.0):

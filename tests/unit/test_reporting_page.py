@@ -476,3 +476,24 @@ def test_data_uris_survive_what_users_may_name(written):
     """No sign of theirs may end the attribute or the address."""
     for href in re.findall(r'href="(data:[^"]*)"', written["alone"][1]):
         assert not set("#<>' ") & set(href)
+
+
+@pytest.mark.parametrize("faulty", ["dense", "control-4"])
+def test_a_reference_whose_proof_failed_is_no_candidate_and_the_page_says_so(tmp_path, faulty):
+    scenario = SCENARIOS["controlled"]
+    invented = {**scenario.invented, faulty: dataclasses.replace(scenario.invented[faulty], coarse=True)}
+    inputs = write_experiment(tmp_path / "files", dataclasses.replace(scenario, invented=invented))
+    write_report(inputs, tmp_path / "report.html")
+    tree = parse_html((tmp_path / "report.html").read_text(encoding="utf-8"))
+    variants = {variant["variant"]: variant for variant in read_json(inputs.metrics)["variants"]}
+    assert variants[faulty]["problems"]
+    assert variants[faulty]["status"] == "reference"
+    gate = {words(row[0].all("span")[0]): words(row[3]) for row in body_rows(tree.one("table", id="table-gate"))}
+    assert set(gate) == set(scenario.variants)
+    verdict = words(section(tree, "verdict"))
+    if faulty == "dense":
+        assert "Ship nothing: dense failed" in verdict
+    else:
+        assert "against dense, for want of control-4" in gate["pruned"]
+        assert "against control-8" in gate["student"]
+        assert "control-4, a control, failed its proof" in verdict

@@ -3,7 +3,7 @@
 import pytest
 
 from slimline.reporting.sections.search import search_section
-from slimline.reporting.view import Details, Facts, Table
+from slimline.reporting.view import Details, Facts, Figures, Table
 from slimline.search.records import Point, Round, Search, SearchPlan
 
 
@@ -81,3 +81,15 @@ def test_every_trial_has_an_outcome(variant, number, outcome):
 def test_trials_that_could_not_be_made_have_a_reason():
     _, failures = tables(search_section(search()))
     assert [[cell.text for cell in row] for row in failures.rows] == [["try-student-50-e1", "no"]]
+
+
+def test_a_search_that_found_nothing_says_so_and_not_that_something_near_was_chosen():
+    rounds = [found.model_copy(update={"points": []}) for found in search().rounds]
+    section = search_section(search(best=None, within_limit=False, finalists=[], front=[], rounds=rounds))
+    (facts,) = [block for block in section.blocks if isinstance(block, Facts)]
+    said = {fact.term: fact.text for fact in facts.items}
+    assert said["Chosen"] == "nothing"
+    assert said["Outcome"] == "every trial of the last round failed, or is slower than what it was made of"
+    assert "Limit" not in said
+    (figures,) = [block for block in section.blocks if isinstance(block, Figures)]
+    assert figures.items[0].caption.endswith("On the front, cheapest first: nothing.")

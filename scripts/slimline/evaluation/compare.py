@@ -14,7 +14,8 @@ from slimline.config.experiment import ExperimentConfig
 from slimline.config.variants import DENSE
 from slimline.data.prepared import PreparedDataset
 from slimline.errors import SlimlineError
-from slimline.evaluation.decision import Aim, Findings, decide
+from slimline.evaluation.decision import decide
+from slimline.evaluation.findings import Aim, Findings
 from slimline.evaluation.latency_record import LatencyRecord
 from slimline.evaluation.prediction_file import read_predictions
 from slimline.evaluation.proof_record import Proof

@@ -40,7 +40,14 @@ def check_accuracy(
         status=status,
         items_needed=items_needed if undecided else None,
         seeds_needed=seeds_needed if undecided else None,
+        missing_reference=None,
     )
+
+
+def without_reference(check: GateCheck, missing: str) -> GateCheck:
+    """A check of accuracy against dense where the gate asks for a control that is not there: it decides nothing."""
+    undecided = {"status": "inconclusive", "items_needed": None, "seeds_needed": None, "missing_reference": missing}
+    return check.model_copy(update=undecided)
 
 
 def check_ratio(criterion: Criterion, value: float, limit: float) -> GateCheck:
@@ -55,6 +62,7 @@ def check_ratio(criterion: Criterion, value: float, limit: float) -> GateCheck:
         status="fail" if exceeds(value, limit) else "pass",
         items_needed=None,
         seeds_needed=None,
+        missing_reference=None,
     )
 
 

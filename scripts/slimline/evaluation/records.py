@@ -156,6 +156,10 @@ class GateCheck(Record):
     seeds_needed: int | None = described(
         "`inconclusive` only: likewise for seeds; null where more seeds alone would not do, or with one seed.", "count"
     )
+    missing_reference: str | None = described(
+        "Control that the gate asks for and of which there is no sound file for every seed: the figures are then "
+        "against `dense` and decide nothing; null where none is missing."
+    )
 
 
 class VariantRecord(Record):
@@ -223,7 +227,7 @@ class VariantRecord(Record):
     gate: list[GateCheck] = described("The declared thresholds; empty for `dense` and its controls.")
     status: Status = described(
         "`fail` if a check fails or the artifact did, else `inconclusive` if a check is, else `pass`; `dense` "
-        "and its controls: `reference`."
+        "and its controls: `reference`, whatever their proofs say."
     )
 
     @property

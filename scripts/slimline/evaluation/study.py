@@ -81,9 +81,15 @@ class Study:
         return [self.failures[pair] for pair in pairs if pair in self.failures]
 
     def control_of(self, variant: str) -> str | None:
-        """The equal-budget control of a variant, where there is one and all of its seeds were measured."""
+        """The equal-budget control of a variant, where there is one and a sound file of it for every seed."""
         control = self.experiment.control_of(variant)
-        return None if control is None or self.failures_of(control) else control
+        if (
+            control is None
+            or self.failures_of(control)
+            or any(model.proof.problems for model in self.seeds_of(control))
+        ):
+            return None
+        return control
 
     def accuracy(self, variant: str, seed: int) -> float:
         """Share of the test images that one model classifies as labelled."""

@@ -11,7 +11,7 @@ from slimline.config.evaluation import GateConfig
 from slimline.config.variants import DENSE
 from slimline.evaluation import statistics
 from slimline.evaluation.artifact_status import artifact_status, failed
-from slimline.evaluation.gate import check_accuracy, check_ratios, overall_status
+from slimline.evaluation.gate import check_accuracy, check_ratios, overall_status, without_reference
 from slimline.evaluation.proof_record import Problem
 from slimline.evaluation.records import FailedRow, FailedVariant, GateCheck, Row, Status, VariantRecord
 from slimline.evaluation.statistics import Estimate
@@ -49,7 +49,7 @@ def summarise_variant(study: Study, variant: str) -> VariantRecord:
     control = study.control_of(variant)
     to_control = None if control is None else _difference(study, variant, control)
     checks, status = _standing(study, variant, delta, to_control, latency_ratio, size_ratio)
-    if problems:
+    if problems and status != "reference":
         status = "fail"
     return VariantRecord(
         variant=variant,
@@ -155,7 +155,8 @@ def _standing(
     if delta is None or variant in study.experiment.controls.added:
         return [], "reference"
     gate: GateConfig = study.experiment.gate
-    judged = to_control if gate.reference == "control" and to_control is not None else delta
+    control = study.experiment.control_of(variant) if gate.reference == "control" else None
+    judged = to_control if control is not None and to_control is not None else delta
     drop, reference = judged.mean.negated(), judged.reference
     correct, of_reference = study.correct(variant), study.correct(reference)
     accuracy = check_accuracy(
@@ -165,6 +166,8 @@ def _standing(
         items_needed=statistics.items_needed(drop, gate.accuracy_drop, len(study.labels)),
         seeds_needed=statistics.seeds_needed(correct, of_reference, drop, gate.accuracy_drop),
     )
+    if control is not None and to_control is None:
+        accuracy = without_reference(accuracy, control)
     checks = [accuracy, *check_ratios(gate, latency_ratio=latency_ratio, size_ratio=size_ratio)]
     return checks, overall_status(checks)
 

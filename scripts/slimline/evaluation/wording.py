@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 LEVEL = 0.005  # ratios this near to 1 are called equal
+MOST_DECIMALS = 8
+SAME = 1e-12  # shares nearer than that differ by the rounding of floats
 SIZE_UNITS = ("B", "kB", "MB", "GB")
 
 
@@ -13,9 +15,30 @@ def percent(share: float, decimals: int = 1) -> str:
     return f"{share * 100:.{decimals}f} %"
 
 
-def points(share: float) -> str:
+def points(share: float, decimals: int = 2) -> str:
     """A difference of shares in percentage points without its unit, such as "-0.28"; never "-0.00"."""
-    return f"{round(share * 100, 2) + 0.0:.2f}"
+    return f"{round(share * 100, decimals) + 0.0:.{decimals}f}"
+
+
+def decimals_beside(limit: float, *shares: float) -> int:
+    """Decimals with which `points` tells each of the shares from a limit that it does not equal: 2, or more."""
+    return next(
+        decimals
+        for decimals in range(2, MOST_DECIMALS + 1)
+        if decimals == MOST_DECIMALS
+        or all(
+            points(share, decimals) != points(limit, decimals) or math.isclose(share, limit, abs_tol=SAME)
+            for share in shares
+        )
+    )
+
+
+def ratio_beside(ratio: float, limit: float) -> str:
+    """A ratio with three digits, or as many more as it takes to tell it from a limit that it does not equal."""
+    digits = 3
+    while digits < MOST_DECIMALS and f"{ratio:.{digits}g}" == f"{limit:.{digits}g}" and not math.isclose(ratio, limit):
+        digits += 1
+    return f"{ratio:.{digits}g}"
 
 
 def signed_points(share: float) -> str:

@@ -12,6 +12,7 @@ from slimline.evaluation.record_base import read_record
 from slimline.evaluation.records import Metrics, VariantRecord
 from slimline.failed import failure_in
 from slimline.reporting.answers import VariantAnswers, read_answers
+from slimline.reporting.format import sentence_list
 from slimline.reporting.records import (
     Audit,
     ExperimentPlan,
@@ -105,6 +106,16 @@ class Evidence:
     def variant(self, name: str) -> VariantRecord:
         """The record of a variant by its name."""
         return next(record for record in self.metrics.variants if record.variant == name)
+
+    @property
+    def why_none(self) -> str:
+        """Why nothing is in `compressed`, where that is so."""
+        if failed := self.metrics.failed_variants:
+            names = sentence_list(variant.variant for variant in failed)
+            return f"no compressed variant could be made or measured; failed: {names}"
+        if self.search is not None:
+            return "the search found nothing of use"
+        return "the config declares no compressed variants"
 
     @property
     def shown(self) -> VariantRecord:

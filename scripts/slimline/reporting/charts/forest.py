@@ -10,7 +10,7 @@ from markupsafe import Markup
 from slimline.reporting.charts.frame import WIDTH
 from slimline.reporting.charts.scales import Scale, padded, tick_digits
 from slimline.reporting.charts.svg import group, line, mark, picture, polygon, rectangle, text
-from slimline.reporting.format import fixed, shorten
+from slimline.reporting.format import MINUS, fixed, shorten
 
 EDGE = 2.0
 TOP = 26.0
@@ -78,7 +78,7 @@ def _room(texts: Iterable[str]) -> float:
 
 
 def _captions(x: Scale, margin: float, reference: str) -> Markup:
-    gate = f"gate: {fixed(-100 * margin, 1)}"
+    gate = f"gate: {MINUS if margin else ''}{100 * margin:g}"
     zero, at_gate = x(0.0), x(-margin)
     near = zero - at_gate < 70
     return group(

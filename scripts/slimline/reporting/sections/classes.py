@@ -76,7 +76,7 @@ def _recall_table(errors: Errors, confidence: float) -> Table:
         Column("class", numeric=False),
         Column("test images"),
         Column("recall, %"),
-        Column(f"{fixed(100 * confidence, 0)} % interval"),
+        Column(f"{100 * confidence:g} % interval"),
         Column(f"{fixed(100 * least, 0)} to 100 %", numeric=False),
         Column("dense, %"),
         Column("to dense, points"),

@@ -55,7 +55,10 @@ def _facts(search: Search) -> list[Fact]:
         Fact("Cost", f"{significant(took)} {plan.unit}; forecast {significant(plan.forecast_hours)}, budget: {budget}"),
         Fact("Chosen", chosen),
     ]
-    if not search.within_limit:
+    if search.best is None:
+        why = "every trial of the last round failed, or is slower than what it was made of"
+        facts.append(Fact("Outcome", why, status="warning"))
+    elif not search.within_limit:
         facts.append(Fact("Limit", "no trial kept to it; those nearest to it were chosen", status="warning"))
     return facts
 
@@ -67,7 +70,7 @@ def _figure(search: Search) -> Figure:
     reference = TradeoffPoint(DENSE, "train", 0, 1.0, accuracy, accuracy, accuracy, ())
     points = [reference, *(_mark(search, point, accuracy) for point in usable)]
     finals = {point.variant: point.final for point in usable}
-    front = sentence_list(finals[variant] for variant in search.front)
+    front = sentence_list(finals[variant] for variant in search.front) if search.front else "nothing"
     title = f"Validation accuracy against {search.minimize} in the last round"
     svg = tradeoff_chart(
         "chart-search",

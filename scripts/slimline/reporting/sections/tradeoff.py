@@ -13,8 +13,6 @@ from slimline.reporting.view import Block, Figure, Figures, NotMeasured, Section
 
 N_HUES = 6  # in the style sheet, beside the neutral one
 
-NONE_DECLARED = "the config declares no compressed variants"
-
 
 @dataclass(frozen=True)
 class Cost:
@@ -43,9 +41,7 @@ def tradeoff_section(evidence: Evidence) -> Section:
         "which is narrower than these bars."
     )
     if not evidence.compressed:
-        there_are_none = "no compressed variant was measured" if evidence.metrics.failed_variants else NONE_DECLARED
-        reason = f"{there_are_none}, and one point is no trade-off"
-        blocks: list[Block] = [NotMeasured("Trade-off", reason)]
+        blocks: list[Block] = [NotMeasured("Trade-off", f"{evidence.why_none}, and one point is no trade-off")]
         return Section("tradeoff", "Accuracy against latency and size", "", blocks)
     figures = Figures([_figure(evidence, cost) for cost in _costs(evidence)])
     return Section("tradeoff", "Accuracy against latency and size", lead, [figures])

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 
 from slimline.config.variants import DENSE
 from slimline.evaluation.records import GateCheck, VariantRecord
+from slimline.evaluation.wording import decimals_beside, ratio_beside
 from slimline.reporting.charts.forest import ForestRow, forest_chart
 from slimline.reporting.format import (
+    NBSP,
+    TIMES,
     fixed,
     milliseconds,
     percent,
@@ -53,11 +56,8 @@ def verdict_section(evidence: Evidence, notices: Sequence[Notice]) -> Section:
     answer = _answer(evidence, notices)
     if evidence.compressed:
         gate: list[Block] = [_gate_table(evidence), Figures([_forest(evidence)])]
-    elif evidence.metrics.failed_variants:
-        failed = sentence_list(variant.variant for variant in evidence.metrics.failed_variants)
-        gate = [NotMeasured("Gate", f"no compressed variant could be made or measured; failed: {failed}")]
     else:
-        gate = [NotMeasured("Gate", "the config declares no compressed variants to hold against it")]
+        gate = [NotMeasured("Gate", f"{evidence.why_none}, so there is nothing to hold against it")]
     verdict = evidence.metrics.verdict
     lists = Lists([("Why", verdict.reasons), ("Not tested", verdict.not_tested)])
     return Section("verdict", "Verdict", "", [answer, *gate, lists])
@@ -126,7 +126,7 @@ def _gate_table(evidence: Evidence) -> Table:
         ]
         for failed in evidence.metrics.failed_variants
     ]
-    level = fixed(100 * evidence.metrics.confidence, 0)
+    level = f"{100 * evidence.metrics.confidence:g}"
     return Table(
         "gate",
         "Gate: limits declared before anything ran",
@@ -142,17 +142,23 @@ def _gate_table(evidence: Evidence) -> Table:
 
 
 def _limit(check: GateCheck) -> str:
-    return f"{fixed(100 * check.limit, 2)} points" if check.criterion == "accuracy_drop" else ratio(check.limit)
+    return f"{100 * check.limit:g} points" if check.criterion == "accuracy_drop" else _multiple(f"{check.limit:g}")
+
+
+def _multiple(ratio: str) -> str:
+    return f"{ratio}{NBSP}{TIMES}"
 
 
 def _check_cell(check: GateCheck) -> Cell:
     if check.criterion != "accuracy_drop":
-        return Cell(ratio(check.value), check.value, status=check.status)
+        return Cell(_multiple(ratio_beside(check.value, check.limit)), check.value, status=check.status)
     low, high = check.ci_low, check.ci_high
-    interval = "" if low is None or high is None else percent_interval(low, high, 2)
-    text = f"{fixed(100 * check.value, 2)} {interval}".strip()
+    digits = decimals_beside(check.limit, check.value, *([] if high is None else [high]))
+    interval = "" if low is None or high is None else percent_interval(low, high, digits)
+    text = f"{fixed(100 * check.value, digits)} {interval}".strip()
     against = "" if check.reference == DENSE else f"against {check.reference}"
-    note = "; ".join(part for part in (against, _even_chance(check)) if part)
+    missing = "" if check.missing_reference is None else f"against dense, for want of {check.missing_reference}"
+    note = "; ".join(part for part in (against, missing, _even_chance(check)) if part)
     return Cell(text, check.value, note=note, status=check.status)
 
 
@@ -193,7 +199,7 @@ def _forest(evidence: Evidence) -> Figure:
     )
     caption = (
         f"Difference of accuracy to {against}, averaged over seeds, with its paired interval. To pass, all of it has "
-        f"to lie right of the dashed line, the {fixed(100 * margin, 2)} points that the gate allows to lose."
+        f"to lie right of the dashed line, the {100 * margin:g} points that the gate allows to lose."
     )
     header = ("variant", "reference", "accuracy_delta", "ci_low", "ci_high", "status")
     return Figure(svg, caption, csv_download("accuracy-against-dense.csv", header, data))
