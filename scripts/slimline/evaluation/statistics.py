@@ -18,10 +18,6 @@ Classes = npt.NDArray[np.int64]
 
 TIED = -1
 
-# Agresti and Min (2005) add half an item to each cell of the paired 2 x 2 table, two items in all.
-PSEUDO_ITEMS = 2
-PSEUDO_DISCORDANT = 0.5
-
 # Accuracies are multiples of 1/(S n); a comparison with a limit must not hang on the last bit of a float.
 DECIMALS = 12
 
@@ -75,7 +71,7 @@ def wilson_interval(share: float, n: float, confidence: float) -> tuple[float, f
     Returns:
         Lower and upper bound within [0, 1].
     """
-    z_squared = NormalDist().inv_cdf((1 + confidence) / 2) ** 2
+    z_squared = _quantile(confidence) ** 2
     centre = (share + z_squared / (2 * n)) / (1 + z_squared / n)
     half_width = math.sqrt(z_squared * (share * (1 - share) / n + z_squared / (4 * n * n))) / (1 + z_squared / n)
     return max(0.0, centre - half_width), min(1.0, centre + half_width)
@@ -107,7 +103,9 @@ def paired_difference(correct: Bools, reference: Bools, confidence: float, resam
     multinomial draw from their histogram, so a resample costs 2 S + 1 numbers rather than n, without approximation.
 
     A plain bootstrap cannot imagine a disagreement that it has not seen: with no discordant item its interval has no
-    width. Agresti and Min's (2005) pseudo-items, half a one in each cell of the paired table, mend that.
+    width. Pseudo-items mend that, as many as make a Wald interval a score interval (Agresti and Coull, 1998): z^2 / 2
+    in each cell of the paired table, z the quantile of the level. Those that disagree do so by as much as the average
+    disagreement seen here, which is less than 1 where the seeds differ on an item.
 
     Args:
         correct: [S, n] of the variant.
@@ -121,15 +119,29 @@ def paired_difference(correct: Bools, reference: Bools, confidence: float, resam
     """
     seeds, items = correct.shape
     totals = (correct.astype(np.int64) - reference).sum(axis=0)
-    histogram = np.bincount(totals + seeds, minlength=2 * seeds + 1).astype(np.float64)
-    histogram[[0, -1]] += PSEUDO_DISCORDANT
-    histogram[seeds] += PSEUDO_ITEMS - 2 * PSEUDO_DISCORDANT
-    draws = np.random.default_rng(seed).multinomial(
-        items + PSEUDO_ITEMS, histogram / histogram.sum(), size=resamples
-    )  # [resamples, 2 S + 1]
-    means = draws @ np.arange(-seeds, seeds + 1) / (seeds * (items + PSEUDO_ITEMS))
+    pseudo_items = round(2 * _quantile(confidence) ** 2)  # over four cells
+    size = _average_disagreement(totals / seeds)
+    values = np.array([*np.arange(-seeds, seeds + 1) / seeds, -size, size])  # [2 S + 3]
+    histogram = np.array([*np.bincount(totals + seeds, minlength=2 * seeds + 1), 0.0, 0.0])
+    histogram[[-2, -1]] += pseudo_items / 4
+    histogram[seeds] += pseudo_items / 2
+    draws = np.random.default_rng(seed).multinomial(items + pseudo_items, histogram / histogram.sum(), size=resamples)
+    means = draws @ values / (items + pseudo_items)
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Estimate(float(totals.sum()) / (seeds * items), float(low), float(high))
+
+
+def _quantile(confidence: float) -> float:
+    """Of the normal distribution, for a two-sided interval."""
+    return NormalDist().inv_cdf((1 + confidence) / 2)
+
+
+def _average_disagreement(differences: npt.NDArray[np.float64]) -> float:
+    """How large a disagreement is that adds to the variance: E[d^2] / E[|d|] of the differences, [n], and of one of 1.
+
+    That one stands for what is not known where they are few.
+    """
+    return float((np.square(differences).sum() + 1) / (np.abs(differences).sum() + 1))
 
 
 def exceeds(value: float, limit: float) -> bool:
