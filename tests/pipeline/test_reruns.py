@@ -83,6 +83,15 @@ def test_targets_besides_all(clone):
     assert clone.jobs("report")["report"] == 1
 
 
+def test_another_target_does_not_end_with_the_verdict_of_a_run_before(clone):
+    report = clone.folder / "results/digits/report.html"
+    report.parent.mkdir(parents=True)
+    report.write_text("of another config")
+    output = clone.snakemake("download", "--cores", 1).stdout
+    assert "1 job done" in output
+    assert "Report:" not in output
+
+
 def test_the_slurm_profile_resolves_from_a_fresh_clone(clone):
     output = clone.snakemake("--dry-run", "--profile", "slurm").stdout
     assert "cluster slurm (slurm)" in output

@@ -232,7 +232,8 @@ def announce():
 
 
 def conclude():
-    """Prints the verdict where the report has just been made."""
-    if Path(REPORT).exists():
+    """Prints the verdict where the report was asked for: after another target it may be of an earlier config."""
+    targets = getattr(options(), "targets", None) or ["all"]
+    if not {"all", "report", REPORT}.isdisjoint(targets) and Path(REPORT).exists():
         subprocess.run([sys.executable, "-m", "slimline.evaluation.verdict", f"{RESULTS}/metrics.json"], check=False)
         print(f"Report: {REPORT}", flush=True)
