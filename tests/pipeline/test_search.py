@@ -11,7 +11,7 @@ from slimline.search.records import Search
 pytestmark = pytest.mark.pipeline
 
 # So large that its share that is pruned away tells by far on a busy machine too, or nothing would go on.
-MODEL = {"name": "resnet18", "width": 0.5}
+MODEL = {"name": "convnet", "width": 4.0}
 COMPRESS = {
     "accuracy_drop": 0.02,
     "prune_ratios": [0.7],
@@ -28,7 +28,13 @@ def searched(tmp_path_factory):
     """A finished search, and the arguments that made it."""
     clone = clone_into(tmp_path_factory.mktemp("search") / "clone")
     train = TINY["train"] | {"seeds": [0, 1]}
-    content = TINY | {"train": train, "dataset": {"name": "digits", "validation": 0.2}, "variants": {}, "model": MODEL}
+    content = TINY | {
+        "train": train,
+        "dataset": {"name": "digits", "validation": 0.2},
+        "variants": {},
+        "model": MODEL,
+        "gate": {"accuracy_drop": COMPRESS["accuracy_drop"]},
+    }
     config = clone.write_config("found", **content, compress=COMPRESS)
     output = clone.snakemake("--cores", 2, *config).stdout
     assert "a search over 2 structures" in output
@@ -97,7 +103,8 @@ def test_one_more_ratio_trains_what_is_new_alone(searched):
 
 def test_what_may_be_chosen_is_planned_before_anything_is_trained(clone, tiny):
     dataset = {"name": "digits", "validation": 0.2}
-    config = clone.write_config("found", **tiny | {"dataset": dataset, "variants": {}}, compress=COMPRESS)
+    gate = {"accuracy_drop": COMPRESS["accuracy_drop"]}
+    config = clone.write_config("found", **tiny | {"dataset": dataset, "variants": {}, "gate": gate}, compress=COMPRESS)
     jobs = clone.jobs("plan", *config)
     assert jobs["plan_variant"] == 1 + 2
     assert "train" not in jobs
