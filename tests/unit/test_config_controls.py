@@ -41,6 +41,15 @@ def test_the_learning_rate_is_that_of_the_last_training():
     assert recipe_for(trial, trial.control_of("tuned")).epochs == 31
 
 
+def test_neither_a_variant_nor_its_control_ends_early():
+    train = {"epochs": 30, "learning_rate": 0.002, "early_stopping": {"patience": 2}}
+    dataset = {"name": "digits", "validation": 0.2}
+    trial = experiment({"student": {"from": "dense", "distil": {"width": 0.5}}}, train=train, dataset=dataset)
+    recipes = [recipe_for(trial, name) for name in ("dense", "student", trial.control_of("student"))]
+    assert [recipe.early_stopping is not None for recipe in recipes] == [True, False, False]
+    assert recipes[1].epochs == recipes[2].epochs == 30
+
+
 def test_equal_budgets_share_a_control_and_others_get_a_name_of_their_own():
     trial = experiment(
         {

@@ -237,6 +237,11 @@ BAD = {
     ),
     "cluster that is missing": ({"cluster": "slrum"}, "cluster", "did you mean `slurm`?"),
     "cluster with too long a name": ({"cluster": "x" * 300}, "cluster", "expected one of `local`, `slurm`"),
+    "one image for statistics": (
+        {"variants.pruned.prune": {"recalibration_samples": 1}},
+        "variants.pruned.prune.recalibration_samples",
+        "one image has no variance",
+    ),
     "unknown parent": ({"variants.pruned-int8.from": "prunned"}, "variants.pruned-int8.from", "mean `pruned`?"),
     "parent that is itself": ({"variants.pruned.from": "pruned"}, "variants.pruned.from", "pruned -> pruned"),
     "circle of two": (

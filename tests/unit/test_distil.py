@@ -17,6 +17,7 @@ from slimline.config.train import AugmentationConfig
 from slimline.config.variants import DistilConfig, FinetuneConfig
 from slimline.data.prepared import PreparedDataset
 from slimline.errors import SlimlineError
+from slimline.files import read_json
 from slimline.models.artifact import build, load_artifact
 from slimline.models.feature_maps import common_sizes, last_layers, recorded
 from slimline.models.registry import architecture_for
@@ -26,7 +27,7 @@ from slimline.training.feed import Feed
 from slimline.training.loop import Trainer
 from slimline.training.losses import Distillation
 from slimline.training.parts import Part
-from slimline.training.spec import Allocation, TrainingSpec
+from slimline.training.spec import HEARTBEAT_FILE, Allocation, TrainingSpec
 from slimline.training.stop import StoppedError
 
 NOTHING = AugmentationConfig()
@@ -108,6 +109,7 @@ def test_remembered_answers_give_the_same_loss(student, parents, tmp_path):
     models = [load_artifact(folder)[0] for folder in parents]
     data, teachers = PreparedDataset.open(student.prepared), Ensemble(models, 4.0)
     table = remembered(teachers, data, student, CPU, tmp_path)
+    assert read_json(tmp_path / HEARTBEAT_FILE)["phase"] == "teach"  # asking may take longer than a job may be silent
     rows = np.random.default_rng(0).permutation(data.rows("train"))
     feed = Feed(data, student.recipe, student.seed, torch.device("cpu"))
     for batch in feed.training([Part(0, part, part) for part in np.array_split(rows, 11)]):

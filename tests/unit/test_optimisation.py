@@ -88,3 +88,6 @@ def test_distillation_equals_its_formula():
     loss = Distillation(fixed(teacher, 2.0), temperature=2.0, weight=0.6)(student, batch_of(labels))
     hard = -torch.log_softmax(student, 1)[0, 0].item()
     assert loss.item() == pytest.approx(0.6 * 4.0 * kl + 0.4 * hard, rel=1e-5)
+    smoothed = Distillation(fixed(teacher, 2.0), 2.0, 0.6, label_smoothing=0.2)(student, batch_of(labels)).item()
+    hard = -torch.log_softmax(student, 1)[0].mul(torch.tensor([0.9, 0.1])).sum().item()
+    assert smoothed == pytest.approx(0.6 * 4.0 * kl + 0.4 * hard, rel=1e-5)

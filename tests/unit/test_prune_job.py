@@ -11,9 +11,10 @@ from slimline.compression import prune as prune_job
 from slimline.compression.prune import ratio_after
 from slimline.config.model import ModelConfig
 from slimline.config.variants import PruneConfig
-from slimline.models.artifact import load_artifact
+from slimline.errors import NotSupportedError
+from slimline.models.artifact import load_artifact, save_artifact
 from slimline.models.count import count_macs
-from slimline.models.sparsity import prunable_weights
+from slimline.models.sparsity import prunable_weights, zero_smallest
 from slimline.training import job
 from slimline.training.loop import Trainer
 from slimline.training.settings import RunSettings
@@ -153,3 +154,13 @@ def test_single_weights_stay_zero_through_training(spec, parent, tmp_path):
     assert not torch.signbit(weights[weights == 0]).any()  # zeros of two kinds would compress less
     assert summary["rounds"][0]["after"]["sparsity"] == pytest.approx(1 - 0.2**0.5, abs=1e-4)
     assert architecture.pruning == ()
+
+
+def test_single_weights_that_are_zero_already_are_no_pruning(spec, parent, tmp_path):
+    sparse, architecture = load_artifact(parent)
+    zero_smallest(sparse, 0.8)
+    save_artifact(tmp_path / "sparse", sparse, architecture)
+    (tmp_path / "job").mkdir()
+    with pytest.raises(NotSupportedError, match="No weight was to go") as refused:
+        run(pruning(spec, tmp_path / "sparse", granularity="weights", ratio=0.5, epochs=1), tmp_path / "job")
+    assert "80% are zero already" in " ".join(str(refused.value).split())

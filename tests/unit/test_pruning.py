@@ -51,6 +51,20 @@ def test_a_pruned_model_is_smaller_and_rebuilds_from_its_two_files(name, tmp_pat
     assert torch.equal(model.eval()(images), again(images))
 
 
+def test_a_grouped_convolution_that_became_depthwise_rebuilds_too(tmp_path):
+    """Down to one channel per group, it goes with other layers in the next round."""
+    torch.manual_seed(0)
+    shape, config = architecture("regnet_y_400mf", size=32), PruneConfig(ratio=0.9, round_to=1)
+    model, at_first = build(shape), None
+    for number in (1, 2, 3):
+        shape, note = prune(model, shape, config, Goal(ratio_after(0.9, number, 3), at_first))
+        at_first = at_first or {layer: counts["channels"] for layer, counts in note["layers"].items()}
+    assert len(shape.pruning) == 3
+    save_artifact(tmp_path, model, shape)
+    images = pixels(shape)
+    assert torch.equal(model.eval()(images), load_artifact(tmp_path)[0](images))
+
+
 def test_channels_stay_multiples_of_round_to():
     shape = architecture("convnet")
     model = build(shape)
@@ -83,7 +97,8 @@ def test_the_least_important_channels_go():
         model[1].features[4].weight[:, weak] *= 1e-3
         model[1].features[1].weight[weak] *= 1e-3
     pruned, _ = prune(model, shape, PruneConfig(ratio=0.5))
-    removed = {name: indexes for name, out, indexes in pruned.pruning if out}
+    (only_round,) = pruned.pruning
+    removed = {name: indexes for name, out, indexes in only_round if out}
     assert sorted(removed["1.features.0"]) == sorted(weak)
 
 
@@ -189,6 +204,38 @@ def test_all_allocations_reach_the_macs_of_the_uniform_one(ratio, price):
     budget, whole = macs.total(uniform(groups, at_first, ratio, 8)), macs.total(at_first)
     assert budget - 0.1 * whole < macs.total(kept) <= budget
     assert all(channels % 8 == 0 and channels >= 8 for channels in kept.values())
+
+
+@pytest.mark.parametrize("ratio", [0.75, 0.9])
+@pytest.mark.parametrize("rounds", [1, 2, 5])
+def test_all_allocations_reach_the_same_macs_in_any_number_of_rounds(ratio, rounds):
+    def unequal(group):
+        return torch.linspace(0.1, 1.9, len(group[0].idxs)) * (1 + len(group[0].idxs) % 3)
+
+    shape = architecture("convnet7")
+    left = {}
+    for allocation in ("uniform", "global"):
+        model, at_first, macs_at_first = build(shape), None, None
+        for number in range(1, rounds + 1):
+            groups = find_groups(model, shape, unequal)
+            at_first = at_first or {group.name: group.channels for group in groups}
+            macs = MacModel(model, example_images(shape), groups)
+            macs_at_first = macs_at_first or macs.total(at_first)
+            goal = ratio_after(ratio, number, rounds)
+            kept = (
+                uniform(groups, at_first, goal, 8)
+                if allocation == "uniform"
+                else cheapest(groups, at_first, goal, 8, macs, by_importance)
+            )
+            remove(model, shape, groups, kept)
+        left[allocation] = macs.total(kept) / macs_at_first
+    assert left["uniform"] - 0.03 < left["global"] <= left["uniform"]
+
+
+@pytest.mark.parametrize(("ratio", "channels", "kept"), [(0.8, 80, 16), (0.8, 320, 64), (0.9, 160, 16), (0.95, 160, 8)])
+def test_no_unit_is_lost_to_the_rounding_of_floats(ratio, channels, kept):
+    group = ChannelGroup("layer", torch.ones(channels), 1, ())
+    assert uniform([group], {"layer": channels}, ratio, 8) == {"layer": kept}
 
 
 def test_layers_that_hurt_are_spared():

@@ -18,6 +18,8 @@ from slimline.compression.channels import ChannelGroup, Layer
 LARGEST_SHARE = 0.9
 # Most moves in which a group can go from all of its channels to the fewest: wide ones go in larger steps.
 MOST_STEPS = 32
+# 1 - 0.8 is a little less than 0.2, in floats.
+ROUNDING = 1e-9
 
 Kept = Mapping[str, int]  # channels that stay, by the name of their group
 Scan = Mapping[str, Mapping[float, float]]  # rise of the loss by group and by the share of it that is gone
@@ -78,11 +80,7 @@ def uniform(groups: Sequence[ChannelGroup], at_first: Kept, ratio: float, round_
         ratio: share to remove of those.
         round_to: see `ChannelGroup.unit`.
     """
-    kept = {}
-    for group in groups:
-        unit, target = group.unit(round_to), int(at_first[group.name] * (1 - ratio))
-        kept[group.name] = min(group.channels, max(unit, target // unit * unit))
-    return kept
+    return {group.name: min(group.channels, _target(group, at_first, ratio, round_to)) for group in groups}
 
 
 def cheapest(
@@ -100,9 +98,10 @@ def cheapest(
         macs: of the network with the groups.
         price: of a step, the less the sooner it is taken.
     """
-    budget = macs.total(uniform(groups, at_first, ratio, round_to))
+    # Not what `uniform` would leave of what is left: a group that has lost more than its share makes up for another.
+    budget = macs.total({group.name: _target(group, at_first, ratio, round_to) for group in groups})
     kept = {group.name: group.channels for group in groups}
-    fewest = {group.name: _fewest(group, at_first[group.name], ratio, round_to) for group in groups}
+    fewest = {group.name: _fewest(group, at_first, ratio, round_to) for group in groups}
     while macs.total(kept) > budget:
         steps = [(group, _next(group, kept[group.name], fewest[group.name], round_to)) for group in groups]
         prices = [
@@ -138,10 +137,22 @@ def by_damage(scan: Scan) -> Price:
     return price
 
 
-def _fewest(group: ChannelGroup, at_first: int, ratio: float, round_to: int) -> int:
+def _target(group: ChannelGroup, at_first: Kept, ratio: float, round_to: int) -> int:
+    """How many channels the share 1 - `ratio` is, in whole units; it may be more than are left."""
     unit = group.unit(round_to)
-    least = math.ceil(at_first * (1 - max(LARGEST_SHARE, ratio)) / unit) * unit
-    return max(unit, least)
+    return max(unit, math.floor(_before(group, at_first) * (1 - ratio) / unit + ROUNDING) * unit)
+
+
+def _fewest(group: ChannelGroup, at_first: Kept, ratio: float, round_to: int) -> int:
+    """How many channels stay at the least: never more than the budget reckons with."""
+    unit = group.unit(round_to)
+    least = math.ceil(_before(group, at_first) * (1 - max(LARGEST_SHARE, ratio)) / unit - ROUNDING) * unit
+    return min(max(unit, least), _target(group, at_first, ratio, round_to))
+
+
+def _before(group: ChannelGroup, at_first: Kept) -> int:
+    """Channels before any round; those of now where one channel is left, with which the graph gives other names."""
+    return at_first.get(group.name, group.channels)
 
 
 def _next(group: ChannelGroup, kept: int, fewest: int, round_to: int) -> int:

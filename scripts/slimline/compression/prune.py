@@ -17,6 +17,7 @@ from slimline.compression.structured import Goal, prune, sizes
 from slimline.config.variants import PruneConfig
 from slimline.data.batches import random_sample, share
 from slimline.data.prepared import PreparedDataset
+from slimline.errors import NotSupportedError
 from slimline.models.architecture import Architecture
 from slimline.models.artifact import load_artifact
 from slimline.models.sparsity import share_of_zeros, zero_smallest
@@ -65,6 +66,8 @@ def _prune_round(
     feed = Feed(data, spec.recipe, spec.seed, world.device, spec.allocation.cpus_per_task)
     pulse.beat("prune")
     if config.granularity == "weights":
+        if not rounds and (zeros := share_of_zeros(model)) >= config.ratio:
+            raise _sparse_already(zeros, config.ratio)
         before = sizes(model, architecture)
         architecture = replace(architecture, sparsity=zero_smallest(model, ratio))
         note = {"ratio": ratio, "before": before, "after": before | {"sparsity": architecture.sparsity}}
@@ -92,6 +95,16 @@ def _recalibrate(model: nn.Module, feed: Feed, n_samples: int, seed: int, world:
     with closing(feed.plain(share(rows, parts, part) for part in range(parts))) as batches:
         recalibrate(model, (batch.images for batch in pulse.through("recalibrate", batches)))
     world.copy_from_main(model.buffers())
+
+
+def _sparse_already(zeros: float, ratio: float) -> NotSupportedError:
+    return NotSupportedError(
+        "No weight was to go.",
+        where="`prune` of a variant with granularity: weights",
+        got=f"a parent of whose weights {zeros:.0%} are zero already",
+        expected=f"fewer than the {ratio:.0%} of `ratio`, which counts them too",
+        next_step="raise ratio",
+    )
 
 
 def _settings(spec: TrainingSpec) -> PruneConfig:

@@ -23,6 +23,7 @@ from slimline.training.attention_transfer import attention
 from slimline.training.distributed import World
 from slimline.training.evaluate import batch_size
 from slimline.training.feed import Batch, Feed
+from slimline.training.history import Pulse
 from slimline.training.losses import Teaching
 from slimline.training.spec import TrainingSpec
 
@@ -99,7 +100,7 @@ def remembered(teaching: Teaching, data: PreparedDataset, spec: TrainingSpec, wo
         table = load_file(path)[TABLE].to(world.device)
     else:
         log.info("The teacher looks at the %d training images, once.", len(rows))
-        table = _asked(teaching, data, rows, spec, world)
+        table = _asked(teaching, data, rows, spec, world, Pulse(folder, world.is_main))
         if world.is_main:
             with replacing(path) as temporary:
                 save_file({TABLE: table.cpu()}, temporary, metadata={"spec": spec.digest})
@@ -107,14 +108,16 @@ def remembered(teaching: Teaching, data: PreparedDataset, spec: TrainingSpec, wo
     return Remembered(rows, table)
 
 
-def _asked(teaching: Teaching, data: PreparedDataset, rows: Rows, spec: TrainingSpec, world: World) -> Tensor:
+def _asked(
+    teaching: Teaching, data: PreparedDataset, rows: Rows, spec: TrainingSpec, world: World, pulse: Pulse
+) -> Tensor:
     """The answers to `rows` [n], [n, k], the same on every rank."""
     feed = Feed(data, spec.recipe, spec.seed, world.device, spec.allocation.cpus_per_task)
     table = torch.zeros(len(rows), data.stats.num_classes, device=world.device)
     mine = share(rows, world.size, world.rank)
     parts = -(-len(mine) // batch_size(data.stats.height, data.stats.width))
     with closing(feed.plain(share(mine, parts, part) for part in range(parts))) as batches:
-        for batch in batches:
+        for batch in pulse.through("teach", batches):
             table[torch.from_numpy(np.searchsorted(rows, batch.rows)).to(world.device)] = teaching(batch)
     return world.sum(table)  # each row is zero on all ranks but one
 

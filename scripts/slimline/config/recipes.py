@@ -26,7 +26,8 @@ def step_recipe(recipe: TrainConfig, config: VariantConfig) -> TrainConfig | Non
 
     Training that goes on from the parent's weights starts at half of the peak learning rate unless told otherwise:
     they are good already; quantization-aware training, with better ones still, at a tenth. What the dense model freezes
-    or trains slower is about its start, so variants train everything.
+    or trains slower is about its start, so variants train everything. None ends early: a variant and its control have
+    equal budgets only where both run all of their epochs.
     """
     changes: dict[str, Any]
     if config.prune is not None:
@@ -56,4 +57,4 @@ def step_recipe(recipe: TrainConfig, config: VariantConfig) -> TrainConfig | Non
         }
     else:
         return None
-    return recipe.model_copy(update={**changes, "freeze": [], "learning_rate_multipliers": {}})
+    return recipe.model_copy(update={**changes, "freeze": [], "learning_rate_multipliers": {}, "early_stopping": None})

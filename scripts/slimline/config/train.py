@@ -109,7 +109,9 @@ class TrainConfig(Config):
         "variants.",
     )
     early_stopping: EarlyStoppingConfig | None = Field(
-        default=None, description="End early when the validation split says so."
+        default=None,
+        description="End early when the validation split says so; not inherited by variants, whose controls have equal "
+        "budgets.",
     )
     keep: Literal["last", "best"] = Field(
         default="last", description="Which weights ship: those of the last epoch, or of the best one by `monitor`."

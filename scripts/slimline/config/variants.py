@@ -54,7 +54,7 @@ class PruneConfig(Config):
     recalibration_samples: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
         default=1024,
         description="Training images by which the statistics of batch normalisation are taken anew after channels are "
-        "removed, before any fine-tuning; 0: they stay.",
+        "removed, before any fine-tuning, 2 or more; 0: they stay.",
     )
     epochs: Annotated[int, Field(ge=0, le=10_000)] = Field(
         default=5, description="Epochs of fine-tuning, over all rounds together; 0: none."
@@ -235,6 +235,10 @@ def _prune_mistakes(raw: Any) -> list[InitErrorDetails]:
     if isinstance(iterations, int) and isinstance(epochs, int) and iterations > max(1, epochs):
         expected = "at least as many `epochs` as `iterations`: each round is followed by one or more"
         mistakes.append(mistake_at(("iterations",), f"{iterations} rounds in {epochs} epochs", expected))
+    if raw.get("recalibration_samples") == 1:
+        mistakes.append(
+            mistake_at(("recalibration_samples",), "1", "2 or more: one image has no variance; or 0 for none")
+        )
     if raw.get("granularity") == "weights":
         for key, default in CHANNELS_ONLY.items():
             if raw.get(key, default) != default:

@@ -7,6 +7,8 @@ from typing import Any
 
 FORMAT = 1
 
+Removal = tuple[str, bool, tuple[int, ...]]  # module, along output channels?, indexes
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -23,7 +25,7 @@ class Architecture:
         class_names: names in the order of the logits.
         width: factor on the number of channels.
         dropout: dropout before the last layer.
-        pruning: channels removed since, one entry per pruning step: (module, along output channels?, indexes).
+        pruning: channels removed since, one entry per round of pruning, of (module, along output channels?, indexes).
         ranges: smallest and largest value of the input or output of layers, with which the weights were trained to
             be quantized: (`<layer>.input` or `<layer>.output`, smallest, largest).
         sparsity: share of its weights that were set to zero one by one, from 0 to 1. They are there, and cost time.
@@ -39,7 +41,7 @@ class Architecture:
     class_names: tuple[str, ...]
     width: float = 1.0
     dropout: float = 0.0
-    pruning: tuple[tuple[str, bool, tuple[int, ...]], ...] = field(default=())
+    pruning: tuple[tuple[Removal, ...], ...] = field(default=())
     ranges: tuple[tuple[str, float, float], ...] = ()
     sparsity: float = 0.0
 
@@ -58,6 +60,8 @@ class Architecture:
         fields = {key: value for key, value in content.items() if key != "format"}
         for key in ("mean", "std", "class_names"):
             fields[key] = tuple(fields[key])
-        fields["pruning"] = tuple((name, out, tuple(indexes)) for name, out, indexes in fields["pruning"])
+        fields["pruning"] = tuple(
+            tuple((name, out, tuple(indexes)) for name, out, indexes in removals) for removals in fields["pruning"]
+        )
         fields["ranges"] = tuple((name, low, high) for name, low, high in fields.get("ranges", ()))
         return cls(**fields)

@@ -25,7 +25,7 @@ def build(architecture: Architecture) -> nn.Sequential:
     if architecture.pruning:
         from slimline.models.dependency import replay  # a second that models which are whole do not need
 
-        replay(model, architecture, architecture.pruning)
+        replay(model, architecture)
     return model
 
 
@@ -69,6 +69,6 @@ def load_artifact(folder: Path) -> tuple[nn.Sequential, Architecture]:
 
 
 def with_pruning(architecture: Architecture, history: list[tuple[str, bool, list[int]]]) -> Architecture:
-    """`architecture` after the removals in `history`, in that order."""
+    """`architecture` after one more round, of the removals in `history`, in that order."""
     removed = tuple((name, out, tuple(int(index) for index in indexes)) for name, out, indexes in history)
-    return replace(architecture, pruning=architecture.pruning + removed)
+    return replace(architecture, pruning=(*architecture.pruning, removed)) if removed else architecture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,17 +87,20 @@ def is_depthwise(layer: Any) -> bool:
     return isinstance(layer, nn.Conv2d) and 1 < layer.groups == layer.out_channels == layer.in_channels
 
 
-def replay(model: nn.Module, architecture: Architecture, removals: Sequence[tuple[str, bool, Sequence[int]]]) -> None:
-    """Removes channels from a model, in place and in order.
+def replay(model: nn.Module, architecture: Architecture) -> None:
+    """Removes from a model the channels that its architecture says, in place and in order.
+
+    Each round has a graph of its own, as it had when it was pruned: a grouped convolution that is down to one channel
+    per group is depthwise from then on, and what goes with it is another.
 
     Args:
-        model: as it was before the first of them.
+        model: as it was before the first round.
         architecture: its architecture.
-        removals: (module, along output channels?, indexes), as an `Architecture` has them.
     """
-    graph = dependency_graph(model, architecture)
-    graph.load_pruning_history([(name, out, list(indexes)) for name, out, indexes in removals])
-    settle(model)
+    for removals in architecture.pruning:
+        graph = dependency_graph(model, architecture)
+        graph.load_pruning_history([(name, out, list(indexes)) for name, out, indexes in removals])
+        settle(model)
 
 
 def settle(model: nn.Module) -> None:

@@ -50,20 +50,22 @@ class Distillation(LossSum):
     """Knowledge distillation (Hinton, Vinyals and Dean, 2015).
 
     weight * T^2 * KL(teacher || softmax(student / T)) + (1 - weight) * cross-entropy; T^2 keeps the gradients of the
-    two terms in proportion when the temperature changes.
+    two terms in proportion when the temperature changes. Labels are smoothed as in any other training.
 
     Args:
         teaching: the teacher's softened distribution of a batch.
         temperature: T.
         weight: share of the teacher's term, 0 to 1.
+        label_smoothing: of the cross-entropy.
     """
 
-    def __init__(self, teaching: Teaching, temperature: float, weight: float) -> None:
+    def __init__(self, teaching: Teaching, temperature: float, weight: float, label_smoothing: float = 0.0) -> None:
         self.teaching, self.temperature, self.weight = teaching, temperature, weight
+        self.cross_entropy = cross_entropy(label_smoothing)
 
     def __call__(self, logits: Tensor, batch: Batch) -> Tensor:
         """See `LossSum`."""
         softened = functional.log_softmax(logits / self.temperature, dim=1)
         soft = functional.kl_div(softened, self.teaching(batch), reduction="sum", log_target=True)
-        hard = functional.cross_entropy(logits, batch.targets, reduction="sum")
+        hard = self.cross_entropy(logits, batch)
         return self.weight * self.temperature**2 * soft + (1 - self.weight) * hard
