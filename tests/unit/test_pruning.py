@@ -210,7 +210,8 @@ def test_all_allocations_reach_the_macs_of_the_uniform_one(ratio, price):
 @pytest.mark.parametrize("rounds", [1, 2, 5])
 def test_all_allocations_reach_the_same_macs_in_any_number_of_rounds(ratio, rounds):
     def unequal(group):
-        return torch.linspace(0.1, 1.9, len(group[0].idxs)) * (1 + len(group[0].idxs) % 3)
+        """Wide layers matter least, so that they lose more than their share in the first round."""
+        return torch.linspace(0.1, 1.9, len(group[0].idxs)) / len(group[0].idxs) ** 2
 
     shape = architecture("convnet7")
     left = {}
@@ -229,7 +230,7 @@ def test_all_allocations_reach_the_same_macs_in_any_number_of_rounds(ratio, roun
             )
             remove(model, shape, groups, kept)
         left[allocation] = macs.total(kept) / macs_at_first
-    assert left["uniform"] - 0.03 < left["global"] <= left["uniform"]
+    assert 0.85 * left["uniform"] < left["global"] <= left["uniform"]
 
 
 @pytest.mark.parametrize(("ratio", "channels", "kept"), [(0.8, 80, 16), (0.8, 320, 64), (0.9, 160, 16), (0.95, 160, 8)])
