@@ -13,13 +13,15 @@ from slimline.compression.quantize import calibration_images, quantize
 from slimline.compression.quantize_onnxruntime import CalibrationImages
 from slimline.config.model import ModelConfig
 from slimline.config.variants import QuantizeConfig
+from slimline.data.batches import random_sample
 from slimline.data.prepared import PreparedDataset
 from slimline.errors import SlimlineError
 from slimline.files import read_json
 from slimline.models import export as export_module
 from slimline.models.artifact import build, load_artifact, save_artifact
 from slimline.models.export import export
-from slimline.models.onnx_file import run_onnx
+from slimline.models.layers import last_layer
+from slimline.models.onnx_file import load_reference, run_onnx
 from slimline.models.registry import architecture_for
 from slimline.models.sparsity import zero_smallest
 
@@ -86,6 +88,29 @@ def test_the_file_says_nothing_about_the_machine_that_wrote_it(exported):
     assert not model.metadata_props
     assert all(not node.metadata_props and not node.doc_string for node in model.graph.node)
     assert b"site-packages" not in (exported / "model.onnx").read_bytes()
+
+
+def test_the_images_of_the_proof_are_drawn_by_the_seed_and_not_the_first(exported, digits):
+    """In a folder of images the first ones are all of one class, about which any constant answer is right."""
+    data = PreparedDataset.open(digits)
+    images, _ = load_reference(exported / "reference.safetensors")
+    rows = data.rows("train")
+    assert np.array_equal(images, data.read(random_sample(rows, 64, 0)))
+    assert not np.array_equal(images, data.read(rows[:64]))
+
+
+def test_large_logits_may_differ_by_more(exported, digits, tmp_path):
+    model, architecture = load_artifact(exported)
+    with torch.no_grad():
+        last_layer(model).weight *= 100.0
+        last_layer(model).bias *= 100.0
+    save_artifact(tmp_path, model, architecture)
+    run_export(tmp_path, digits)
+    _, expected = load_reference(tmp_path / "reference.safetensors")
+    agreement = read_json(tmp_path / "export.json")["parity"]
+    assert expected.std() > 5
+    assert agreement["tolerance"] == pytest.approx(1e-4 * expected.std())
+    assert agreement["max_abs"] <= agreement["tolerance"]
 
 
 def test_a_file_that_computes_something_else_is_refused(exported, digits, tmp_path, monkeypatch):

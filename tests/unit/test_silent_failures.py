@@ -133,6 +133,13 @@ def test_logits_that_tie_are_caught_whatever_rounds_them(planted, int8, dense):
     assert proof.tied_share > 0.5
 
 
+def test_a_float_file_that_is_said_to_be_bf16_is_caught(planted, dense):
+    shutil.copy(dense / "model.onnx", planted)
+    claims = planted.parent / "export.json"
+    write_json(claims, read_json(claims) | {"dtype": "bf16"})
+    assert codes(proved(planted, dense)) == ["runs-in-float", "larger-than-float"]
+
+
 def test_an_int8_file_without_any_quantized_node_is_caught(planted, dense):
     shutil.copy(dense / "model.onnx", planted)
     proof = proved(planted, dense)

@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from onnx import helper
 from torch import nn
 from training_fixtures import history, same, stopping_after, train, training_spec, with_recipe
 
 from slimline.compression import quantize_aware
+from slimline.compression.graph import ranges_of_values
 from slimline.compression.quantize import quantize
 from slimline.compression.simulation import (
     FrozenBatchNorm2d,
@@ -22,6 +24,7 @@ from slimline.compression.weight_range import FULL, REDUCED, largest_weight
 from slimline.config.model import ModelConfig
 from slimline.config.variants import QuantizeConfig
 from slimline.data.prepared import PreparedDataset
+from slimline.errors import NotSupportedError
 from slimline.files import read_json
 from slimline.models.architecture import Architecture
 from slimline.models.artifact import build, load_artifact, save_artifact
@@ -186,6 +189,17 @@ def test_the_int8_file_computes_what_was_trained(digits, tmp_path, runtime, name
     deployed = run_onnx(tmp_path / "model.onnx", images.numpy())
     assert (deployed.argmax(1) == simulated.argmax(1)).mean() > 0.98
     assert np.abs(deployed - simulated).mean() < 0.6 * np.abs(in_float - simulated).mean()
+
+
+def test_ranges_that_find_no_layer_are_refused_and_not_forgotten():
+    """The export folds the weights of products of tokens under names of its own."""
+    product = helper.make_node("MatMul", ["tokens", "val_14"], ["mixed"])
+    model = helper.make_model(helper.make_graph([product], "attention", [], []))
+    with pytest.raises(NotSupportedError, match="do not find their layers"):
+        ranges_of_values(model, {"mlp.0.input": (0.0, 1.0), "mlp.0.output": (0.0, 1.0)})
+    product.input[1] = "mlp.0.weight"
+    model = helper.make_model(helper.make_graph([product], "named", [], []))
+    assert ranges_of_values(model, {"mlp.0.input": (0.0, 1.0)}) == {"tokens": (0.0, 1.0)}
 
 
 def quantize_aware_spec(digits, monkeypatch, folder, **changes):

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from slimline.errors import NotSupportedError
 from slimline.models.session import OUTPUT
 
 # What hands on quantized values as they are.
@@ -59,8 +60,21 @@ def ranges_of_values(model: onnx.ModelProto, ranges: Ranges) -> Ranges:
     """The ranges that layers were trained with, by the names of the values in a graph.
 
     A layer's node is the one that takes `<layer>.weight`; operators that only hand on share the range.
+
+    Raises:
+        NotSupportedError: most layers have no such node: products of tokens, whose weights the export transposes.
     """
     makers, found = producers(model), {}
+    layers = {name.rpartition(".")[0] for name in ranges}
+    present = layers & {node.input[1].removesuffix(".weight") for node in _working(model)}
+    if 2 * len(present) < len(layers):
+        raise NotSupportedError(
+            "The ranges that were trained do not find their layers in the file.",
+            where="`quantize` of a variant with epochs",
+            got=f"{len(present)} of {len(layers)} layers in the file under their names",
+            expected="a network of convolutions",
+            next_step="quantize this model without epochs",
+        )
     for node in _working(model):
         layer = node.input[1].removesuffix(".weight")
         if f"{layer}.output" in ranges:

@@ -44,7 +44,9 @@ def find_problems(facts: Facts, dtype: str, tolerance: float | None, float_size_
     problems = [*_answers(facts, dtype, tolerance)]
     if dtype in INTEGER_DTYPES:
         problems += _integers(facts, dtype)
-    if dtype in INTEGER_DTYPES and float_size_bytes is not None and facts.size_bytes >= float_size_bytes:
+    elif dtype == "bf16" and not any(name.endswith(" bf16") for name in facts.operators):
+        problems.append(problem("runs-in-float", f"{facts.runtime} executes no operator in bf16"))
+    if float_size_bytes is not None and facts.size_bytes >= float_size_bytes:
         message = (
             f"the {dtype} file has {wording.file_size(facts.size_bytes)}, its own fp32 file "
             f"{wording.file_size(float_size_bytes)}"

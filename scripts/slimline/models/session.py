@@ -20,8 +20,8 @@ PROVIDER = "CPUExecutionProvider"
 INPUT, OUTPUT = "images", "logits"
 INTERFACE = ([(INPUT, "uint8", 4)], [(OUTPUT, "float32", 2)])  # name, type and rank of inputs and outputs
 ERRORS_ONLY = 3
-# What ONNX Runtime calls operators that compute with integers.
-INTEGER_OPERATORS = ("QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "QGemm", "QLinearAdd")
+# What ONNX Runtime calls convolutions and products of integers; sums of integers alone make nothing faster.
+INTEGER_OPERATORS = ("QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat", "QGemm")
 
 Endpoint = tuple[str, str, int]
 
