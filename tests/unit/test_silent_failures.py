@@ -15,6 +15,7 @@ from evaluation_fixtures import make_experiment
 from onnx import helper, numpy_helper
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
+from slimline.compression import quantize as quantize_module
 from slimline.compression.quantize import quantize
 from slimline.compression.quantize_onnxruntime import CalibrationImages
 from slimline.compression.weight_range import reduces_range
@@ -131,6 +132,44 @@ def test_logits_that_tie_are_caught_whatever_rounds_them(planted, int8, dense):
     proof = proved(planted, dense)
     assert "quantized-logits" in codes(proof)
     assert proof.tied_share > 0.5
+
+
+def cast_for_no_kernel(model, producer):
+    producer.output[0] = "fine"
+    model.graph.node.extend([
+        helper.make_node("Cast", ["fine"], ["half"], to=onnx.TensorProto.BFLOAT16),
+        helper.make_node("Relu", ["half"], ["positive"]),
+        helper.make_node("Cast", ["positive"], ["logits"], to=onnx.TensorProto.FLOAT),
+    ])  # fmt: skip
+
+
+def read_nothing(model, producer):
+    model.graph.node[0].input[0] = "nowhere"
+
+
+def reshape_to_what_does_not_fit(model, producer):
+    producer.output[0] = "fine"
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 3]), "shape"))
+    model.graph.node.append(helper.make_node("Reshape", ["fine", "shape"], ["logits"]))
+
+
+@pytest.mark.parametrize("spoil", [cast_for_no_kernel, read_nothing, reshape_to_what_does_not_fit])
+def test_a_file_that_its_runtime_refuses_ends_its_variant_and_not_the_run(dense, digits, tmp_path, monkeypatch, spoil):
+    library = quantize_module.quantize_onnxruntime
+
+    def spoiled(*arguments):
+        model, facts = library(*arguments)
+        spoil(model, next(node for node in model.graph.node if node.output[0] == "logits"))
+        return model, facts
+
+    monkeypatch.setattr(quantize_module, "quantize_onnxruntime", spoiled)
+    with pytest.raises(NotSupportedError, match="The quantized file cannot be used") as refused:
+        quantize(
+            dense / "model.onnx", dense / "export.json", dense / "reference.safetensors", digits,
+            QuantizeConfig(calibration_samples=32), variant="int8", seed=0,
+            output=tmp_path / "model.onnx", report=tmp_path / "export.json",
+        )  # fmt: skip
+    assert len(refused.value.reason) > len("The quantized file cannot be used: ")
 
 
 def test_a_float_file_that_is_said_to_be_bf16_is_caught(planted, dense):

@@ -8,6 +8,8 @@ many samples, which accuracy alone does not show.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,8 @@ from slimline.compression.weight_range import reduces_range
 from slimline.config.variants import QuantizeConfig
 from slimline.data.batches import random_words
 from slimline.data.prepared import PreparedDataset
-from slimline.errors import NotSupportedError
-from slimline.failed import library_limits
+from slimline.errors import NotSupportedError, SlimlineError
+from slimline.failed import is_of_the_machine, library_limits
 from slimline.files import read_json
 from slimline.models.architecture import Architecture
 from slimline.models.onnx_file import load_reference, parity, save_lean, write_description
@@ -49,22 +51,24 @@ def quantize(
         trained: `model.json` of the float model, where it was trained to be quantized.
 
     Raises:
-        NotSupportedError: the library cannot quantize the graph; no operator of the result runs as int8; it is larger
-            than the parent; the CPU has no bf16; accuracy control found no way to keep the accuracy.
+        NotSupportedError: the library cannot quantize the graph; the runtime cannot load or run what it made; no
+            operator of that runs as int8; it is larger than the parent; the CPU has no bf16; accuracy control found no
+            way to keep the accuracy.
     """
     target = Target(config.target_runtime, "bf16" if config.dtype == "bf16" else "f32")
     ranges = (
         {name: (low, high) for name, low, high in Architecture.from_json(read_json(trained)).ranges} if trained else {}
     )
     model, how = _quantized(parent, PreparedDataset.open(prepared), config, seed, ranges)
-    save_lean(model, output, target)
     images, expected = load_reference(reference)
     origin = read_json(parent_report)
-    write_description(
-        report, output, variant=variant, seed=seed, dtype=config.dtype,
-        parameters=origin["parameters"], macs=origin["macs"], agreement=parity(output, images, expected, None),
-        quantization=how,
-    )  # fmt: skip
+    with _usable(output):
+        save_lean(model, output, target)
+        write_description(
+            report, output, variant=variant, seed=seed, dtype=config.dtype,
+            parameters=origin["parameters"], macs=origin["macs"], agreement=parity(output, images, expected, None),
+            quantization=how,
+        )  # fmt: skip
     _refuse_larger(parent, output)
     if config.dtype == "int8":
         _refuse_float(read_json(report), output)
@@ -97,6 +101,22 @@ def calibration_images(data: PreparedDataset, n_samples: int, seed: int) -> npt.
     rows = data.rows("train")
     chosen = np.sort(rows[np.argsort(random_words(seed, 0, rows, draw=5), kind="stable")][:n_samples])
     return data.read(chosen)
+
+
+@contextmanager
+def _usable(output: Path) -> Iterator[None]:
+    """What cannot be checked, loaded or run is the library's work: it ends this variant and not the run."""
+    what, where, next_step = "The quantized file cannot be used.", str(output), "leave this variant out for this model"
+    with library_limits(what, where=where, next_step=next_step):
+        try:
+            yield
+        except NotSupportedError:
+            raise
+        except SlimlineError as error:  # a runtime that refused the file, in our words
+            if error.__cause__ is None or is_of_the_machine(error.__cause__):
+                raise
+            got = f"{error.what} {error.got}"
+            raise NotSupportedError(what, where=where, got=got, next_step=next_step, code="not-loaded") from error
 
 
 def _refuse_larger(parent: Path, output: Path) -> None:
