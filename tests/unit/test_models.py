@@ -59,7 +59,8 @@ def test_macs_and_parameters_equal_the_count_by_hand():
 
 
 def test_architecture_survives_json():
-    shape = replace(architecture("convnet"), pruning=(("1.features.0", True, (1, 2)),))
+    first, second = (("1.features.0", True, (1, 2)), ("1.features.4", False, (0,))), (("1.features.4", True, (3,)),)
+    shape = replace(architecture("convnet"), pruning=(first, second))
     assert Architecture.from_json(json.loads(json.dumps(shape.to_json()))) == shape
 
 
