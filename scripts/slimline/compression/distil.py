@@ -78,14 +78,15 @@ def _loss(
     models = [
         load_artifact(teacher)[0].to(world.device).requires_grad_(False) for teacher in spec.teachers or (spec.parent,)
     ]
+    settings = step.temperature, step.weight, spec.recipe.label_smoothing
     if not step.feature_weight:
         teachers = Ensemble(models, step.temperature)
         once = can_be_remembered(step, spec.recipe.augmentation, data.stats.n_train, data.stats.num_classes)
         teaching = remembered(teachers, data, spec, world, folder) if once else teachers
-        return Distillation(teaching, step.temperature, step.weight, spec.recipe.label_smoothing)
+        return Distillation(teaching, *settings)
     shape = data.stats.image_shape
     own, theirs = last_layers(student, shape), [last_layers(model, shape) for model in models]
     sizes = common_sizes(own, theirs[0], f"variant {spec.variant}")
     watched = Ensemble(models, step.temperature, [{size: layers[size] for size in sizes} for layers in theirs])
-    distillation = Distillation(watched, step.temperature, step.weight, spec.recipe.label_smoothing)
+    distillation = Distillation(watched, *settings)
     return AttentiveDistillation(distillation, watched, {size: own[size] for size in sizes}, step.feature_weight)

@@ -66,7 +66,8 @@ def ranges_of_values(model: onnx.ModelProto, ranges: Ranges) -> Ranges:
     """
     makers, found = producers(model), {}
     layers = {name.rpartition(".")[0] for name in ranges}
-    present = layers & {node.input[1].removesuffix(".weight") for node in _working(model)}
+    nodes = [(node.input[1].removesuffix(".weight"), node) for node in _working(model)]
+    present = layers & {layer for layer, _ in nodes}
     if 2 * len(present) < len(layers):
         raise NotSupportedError(
             "The ranges that were trained do not find their layers in the file.",
@@ -75,8 +76,7 @@ def ranges_of_values(model: onnx.ModelProto, ranges: Ranges) -> Ranges:
             expected="a network of convolutions",
             next_step="quantize this model without epochs",
         )
-    for node in _working(model):
-        layer = node.input[1].removesuffix(".weight")
+    for layer, node in nodes:
         if f"{layer}.output" in ranges:
             found[node.output[0]] = ranges[f"{layer}.output"]
         name, known = node.input[0], ranges.get(f"{layer}.input")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 LEVEL = 0.005  # ratios this near to 1 are called equal
-MOST_DECIMALS = 8
+MOST_DIGITS = 8
 SAME = 1e-12  # shares nearer than that differ by the rounding of floats
 SIZE_UNITS = ("B", "kB", "MB", "GB")
 
@@ -22,23 +23,26 @@ def points(share: float, decimals: int = 2) -> str:
 
 def decimals_beside(limit: float, *shares: float) -> int:
     """Decimals with which `points` tells each of the shares from a limit that it does not equal: 2, or more."""
-    return next(
-        decimals
-        for decimals in range(2, MOST_DECIMALS + 1)
-        if decimals == MOST_DECIMALS
-        or all(
-            points(share, decimals) != points(limit, decimals) or math.isclose(share, limit, abs_tol=SAME)
-            for share in shares
-        )
-    )
+    return _digits_beside(limit, shares, 2, points)
 
 
 def ratio_beside(ratio: float, limit: float) -> str:
     """A ratio with three digits, or as many more as it takes to tell it from a limit that it does not equal."""
-    digits = 3
-    while digits < MOST_DECIMALS and f"{ratio:.{digits}g}" == f"{limit:.{digits}g}" and not math.isclose(ratio, limit):
+    return _significant(ratio, _digits_beside(limit, [ratio], 3, _significant))
+
+
+def _digits_beside(limit: float, values: Sequence[float], fewest: int, write: Callable[[float, int], str]) -> int:
+    def looks_equal(value: float) -> bool:
+        return write(value, digits) == write(limit, digits) and not math.isclose(value, limit, abs_tol=SAME)
+
+    digits = fewest
+    while digits < MOST_DIGITS and any(map(looks_equal, values)):
         digits += 1
-    return f"{ratio:.{digits}g}"
+    return digits
+
+
+def _significant(value: float, digits: int) -> str:
+    return f"{value:.{digits}g}"
 
 
 def signed_points(share: float) -> str:

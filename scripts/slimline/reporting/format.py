@@ -107,7 +107,12 @@ def milliseconds(value_ms: float) -> str:
 
 def ratio(value: float, digits: int = 2) -> str:
     """A multiple of the reference: 0.27x."""
-    return f"{fixed(value, digits)}{NBSP}{TIMES}"
+    return multiple(fixed(value, digits))
+
+
+def multiple(number: str) -> str:
+    """A number, written already, as a multiple of the reference."""
+    return f"{number}{NBSP}{TIMES}"
 
 
 def duration(seconds: float) -> str:

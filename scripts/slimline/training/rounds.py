@@ -1,7 +1,7 @@
 """Training in rounds: before each something is taken away from the model, and what is left is trained on.
 
 The epochs of all rounds are one course: checkpoints, history and heartbeat count on from round to round. Optimizer
-and schedule of the learning rate start anew in each, as does what `keep` and `early_stopping` look at.
+and schedule of the learning rate start anew in each, as does what `keep` looks at.
 """
 
 from __future__ import annotations

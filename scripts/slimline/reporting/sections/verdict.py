@@ -10,10 +10,9 @@ from slimline.evaluation.records import GateCheck, VariantRecord
 from slimline.evaluation.wording import decimals_beside, ratio_beside
 from slimline.reporting.charts.forest import ForestRow, forest_chart
 from slimline.reporting.format import (
-    NBSP,
-    TIMES,
     fixed,
     milliseconds,
+    multiple,
     percent,
     percent_interval,
     plural,
@@ -142,16 +141,12 @@ def _gate_table(evidence: Evidence) -> Table:
 
 
 def _limit(check: GateCheck) -> str:
-    return f"{100 * check.limit:g} points" if check.criterion == "accuracy_drop" else _multiple(f"{check.limit:g}")
-
-
-def _multiple(ratio: str) -> str:
-    return f"{ratio}{NBSP}{TIMES}"
+    return f"{100 * check.limit:g} points" if check.criterion == "accuracy_drop" else multiple(f"{check.limit:g}")
 
 
 def _check_cell(check: GateCheck) -> Cell:
     if check.criterion != "accuracy_drop":
-        return Cell(_multiple(ratio_beside(check.value, check.limit)), check.value, status=check.status)
+        return Cell(multiple(ratio_beside(check.value, check.limit)), check.value, status=check.status)
     low, high = check.ci_low, check.ci_high
     digits = decimals_beside(check.limit, check.value, *([] if high is None else [high]))
     interval = "" if low is None or high is None else percent_interval(low, high, digits)
