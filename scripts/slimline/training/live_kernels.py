@@ -1,4 +1,5 @@
-"""Convolutions without the part of their kernels that meets nothing but padding.
+"""Convolutions by less work for the size that their maps have: without the part of their kernels that meets nothing
+but padding, or as products of matrices.
 
 Where feature maps are smaller than a kernel, as in the last stages of networks that were made for larger images, some
 of its taps lie outside the map at every position: a 3 x 3 kernel on a map of one pixel multiplies eight of its nine
@@ -13,6 +14,8 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from slimline.training.matrix_kernels import MatrixConv2d, gains_by_matrices
 
 
 class Live(NamedTuple):
@@ -55,15 +58,16 @@ class LiveConv2d(nn.Conv2d):
         return functional.conv2d(input, weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
-def use_live_taps(model: nn.Module, image_shape: tuple[int, int, int]) -> int:
+def fit_kernels(model: nn.Module, image_shape: tuple[int, int, int], by_matrices: bool) -> int:
     """Has the model's convolutions leave out taps that meet padding alone, in place.
 
     Args:
         model: a network for images of one size.
         image_shape: [c, h, w] of these.
+        by_matrices: whether those that gain by it are products of matrices where they compute in bf16.
 
     Returns:
-        How many convolutions have such taps.
+        How many convolutions compute in another way than they did.
     """
     found = 0
     for layer, size in _map_sizes(model, image_shape).items():
@@ -74,6 +78,9 @@ def use_live_taps(model: nn.Module, image_shape: tuple[int, int, int]) -> int:
         if any(live.last - live.first < layer.kernel_size[axis] for axis, live in enumerate(axes)):
             layer.__class__ = LiveConv2d  # in place: names, weights and hooks stay
             cast(LiveConv2d, layer).rows, cast(LiveConv2d, layer).columns = axes
+            found += 1
+        elif by_matrices and gains_by_matrices(layer, size):
+            layer.__class__ = MatrixConv2d
             found += 1
     return found
 

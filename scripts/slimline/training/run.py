@@ -21,8 +21,9 @@ from slimline.training.feed import Feed
 from slimline.training.finite import FiniteWatch
 from slimline.training.history import History
 from slimline.training.host_memory import keep_freed_memory
-from slimline.training.live_kernels import use_live_taps
+from slimline.training.live_kernels import fit_kernels
 from slimline.training.losses import LossSum
+from slimline.training.matrix_kernels import multiplies_matrices_fast
 from slimline.training.optimisation import build_optimizers, freeze
 from slimline.training.parallel import compiles, parallelise, share_weights
 from slimline.training.parts import Course
@@ -78,7 +79,7 @@ class Run:
         self.model = model.to(world.device).to(memory_format=torch.channels_last)
         if world.device.type == "cpu":
             keep_freed_memory()
-            use_live_taps(self.model, self.data.stats.image_shape)
+            fit_kernels(self.model, self.data.stats.image_shape, by_matrices=multiplies_matrices_fast())
         freeze(self.model, self.recipe.freeze)
         self.precision = Precision(spec.allocation.precision, world.device)
         self.speed = Speed(

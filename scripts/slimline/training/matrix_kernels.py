@@ -1,0 +1,130 @@
+"""Convolutions over small feature maps as one product of matrices, for processors with AMX.
+
+A convolution library goes through a batch image by image. Where a map has a few pixels and a layer millions of
+weights, as in a network's last stages, each image reads all weights anew for a handful of products, and processors
+whose matrix units are fast (AMX in bf16) spend their time waiting for memory. Rows of all images in one product use a
+weight for the whole batch: im2col (Chellapilla, Puri and Simard, "High Performance Convolutional Neural Networks for
+Document Processing", 2006). The copies that it takes are small where maps are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from slimline.cpu import cpu_has_any
+
+# From measurements of 128 channels on 4 x 4 pixels to 512 on 7 x 7, see docs/explanation/speed.md: maps of more pixels
+# than this, or layers of fewer weights per pixel, are as fast or faster by the library's convolution.
+MOST_PIXELS = 49
+FEWEST_CHANNEL_PAIRS_PER_PIXEL = 1024
+
+
+class Convolution(torch.autograd.Function):
+    """Convolution [n, o, h', w'] of [n, i, h, w] with kernels [o, i, kh, kw], undilated and in one group."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
+        """See the class; the outputs' channels come last in memory."""
+        ctx.save_for_backward(images, weight)
+        ctx.stride, ctx.padding = stride, padding
+        patches = _patches(images, weight.shape[2:], stride, padding)
+        outputs = patches.flatten(0, 2) @ _as_matrix(weight).t()
+        return outputs.view(*patches.shape[:3], -1).permute(0, 3, 1, 2)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        """Gradients of images and weights, their channels last in memory."""
+        images, weight = ctx.saved_tensors
+        rows = gradients[0].permute(0, 2, 3, 1)
+        n, height, width, channels = rows.shape
+        rows = rows.reshape(-1, channels)
+        of_images = of_weight = None
+        if ctx.needs_input_grad[0]:
+            patches = (rows @ _as_matrix(weight)).view(n, height, width, -1)
+            of_images = _sum_of_patches(patches, images.shape, weight.shape[2:], ctx.stride, ctx.padding)
+        if ctx.needs_input_grad[1]:
+            patches = _patches(images, weight.shape[2:], ctx.stride, ctx.padding).flatten(0, 2)
+            o, i, kernel_height, kernel_width = weight.shape
+            of_weight = (rows.t() @ patches).view(o, kernel_height, kernel_width, i).permute(0, 3, 1, 2)
+        return of_images, of_weight, None, None
+
+
+class MatrixConv2d(nn.Conv2d):
+    """`nn.Conv2d` that is a product of matrices wherever it computes in bf16."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name that torch gives it)
+        """Feature maps [n, o, h', w'] of [n, i, h, w]."""
+        if not computes_in_bf16(input):
+            return super().forward(input)
+        stride, padding = self.stride, (int(self.padding[0]), int(self.padding[1]))
+        outputs = Convolution.apply(input.bfloat16(), self.weight.bfloat16(), stride, padding)
+        return outputs if self.bias is None else outputs + self.bias.bfloat16()[:, None, None]
+
+
+def computes_in_bf16(images: Tensor) -> bool:
+    """Whether a convolution of these would compute in bf16 on a CPU, by their type or autocast's."""
+    if images.device.type != "cpu":
+        return False
+    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else images.dtype
+    return dtype == torch.bfloat16
+
+
+def multiplies_matrices_fast() -> bool:
+    """Whether this processor has matrix units for bf16."""
+    return cpu_has_any(["amx_bf16"])
+
+
+def gains_by_matrices(layer: nn.Conv2d, size: tuple[int, int]) -> bool:
+    """Whether a layer that gets maps of `size` [h, w] is faster as a product of matrices where that is fast at all."""
+    spans = (
+        (pixels + 2 * int(padding) - kernel) // stride + 1
+        for pixels, padding, kernel, stride in zip(size, layer.padding, layer.kernel_size, layer.stride, strict=True)
+    )
+    height, width = spans
+    pixels = height * width
+    pairs = layer.in_channels * layer.out_channels
+    is_larger_than_a_point = layer.kernel_size != (1, 1)  # which is a product of matrices anyhow
+    has_weights = pairs >= FEWEST_CHANNEL_PAIRS_PER_PIXEL * pixels
+    return layer.groups == 1 and is_larger_than_a_point and has_weights and pixels <= MOST_PIXELS
+
+
+def _as_matrix(weight: Tensor) -> Tensor:
+    """Kernels [o, i, kh, kw] as [o, kh * kw * i]."""
+    return weight.permute(0, 2, 3, 1).flatten(1)
+
+
+def _patches(images: Tensor, kernel: torch.Size, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
+    """What the kernel sees at each place [n, h', w', kh * kw * i] of images [n, i, h, w]."""
+    padded = functional.pad(images.permute(0, 2, 3, 1), (0, 0, padding[1], padding[1], padding[0], padding[0]))
+    height = (padded.shape[1] - kernel[0]) // stride[0] + 1
+    width = (padded.shape[2] - kernel[1]) // stride[1] + 1
+    return torch.cat([padded[:, rows, columns] for rows, columns in _taps(kernel, stride, height, width)], dim=3)
+
+
+def _sum_of_patches(
+    patches: Tensor, shape: torch.Size, kernel: torch.Size, stride: tuple[int, int], padding: tuple[int, int]
+) -> Tensor:
+    """Images of `shape` [n, i, h, w], each pixel the sum of where it is seen in patches [n, h', w', kh * kw * i]."""
+    n, channels, height, width = shape
+    padded = patches.new_zeros(n, height + 2 * padding[0], width + 2 * padding[1], channels)
+    taps = _taps(kernel, stride, patches.shape[1], patches.shape[2])
+    for (rows, columns), patch in zip(taps, patches.split(channels, dim=3), strict=True):
+        padded[:, rows, columns] += patch
+    inner = padded[:, padding[0] : padding[0] + height, padding[1] : padding[1] + width]
+    return inner.permute(0, 3, 1, 2)
+
+
+def _taps(kernel: torch.Size, stride: tuple[int, int], height: int, width: int) -> list[tuple[slice, slice]]:
+    """Rows and columns of the padded images that each tap of the kernel meets, row by row."""
+    return [
+        (
+            slice(row, row + (height - 1) * stride[0] + 1, stride[0]),
+            slice(column, column + (width - 1) * stride[1] + 1, stride[1]),
+        )
+        for row in range(kernel[0])
+        for column in range(kernel[1])
+    ]
