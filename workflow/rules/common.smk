@@ -116,6 +116,18 @@ def of_compared(file, trained=False):
     return lambda wildcards: per_run(file, compared_pairs(compared(), trained=trained))
 
 
+def trained_while_searching(wildcards):
+    """Input function: what is compared whichever network a search chooses, so that its training need not wait for it.
+
+    That is dense of all seeds, what is declared beside the search, and controls that all networks have in common.
+    """
+    if EXPERIMENT.compress is None:
+        return []
+    names = [structure.name for structure in EXPERIMENT.compress.structures]
+    outcomes = [compared_pairs(EXPERIMENT.with_finalists([name]), trained=True) for name in names]
+    return per_run("job.json", [pair for pair in outcomes[0] if all(pair in outcome for outcome in outcomes)])
+
+
 def outcome_of_search(wildcards):
     """Input function: what the search has chosen; nothing where nothing is searched."""
     return {"search": f"{RESULTS}/search.json"} if EXPERIMENT.compress is not None else {}

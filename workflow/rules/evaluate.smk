@@ -79,6 +79,7 @@ rule latency:
 rule compare:
     input:
         unpack(outcome_of_search),
+        meanwhile=trained_while_searching,
         predictions=of_compared("predictions.parquet"),
         latency=of_compared("latency.json"),
         export=of_compared("export.json"),
