@@ -5,6 +5,7 @@ import signal
 import sys
 
 import pytest
+from hypothesis import settings
 
 from slimline.config.dataset import DatasetConfig
 from slimline.data.audit import audit
@@ -18,6 +19,10 @@ for name in [name for name in os.environ if name.startswith("GIT_")]:
 # Started in the background by a shell or under nohup, tests have interrupts ignored, and so would all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# Hypothesis fails what takes more than 200 ms, which says how busy the machine is.
+settings.register_profile("any-machine", deadline=None)
+settings.load_profile("any-machine")
 
 
 @pytest.fixture(scope="session")

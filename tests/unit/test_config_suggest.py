@@ -3,7 +3,7 @@
 import string
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from slimline.config.cluster import ClusterConfig
@@ -38,7 +38,6 @@ def typos(draw):
     return slip, word, others
 
 
-@settings(deadline=None)
 @given(typos())
 def test_any_slip_in_a_key_gets_the_right_suggestion(typo):
     slip, key, keys = typo

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -73,7 +73,6 @@ def test_a_config_is_frozen():
         FAMILY.experiment = "other"
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_any_tree_in_any_order_is_put_in_order(data):
     size = data.draw(st.integers(0, 12))
@@ -85,7 +84,6 @@ def test_any_tree_in_any_order_is_put_in_order(data):
     assert all(ordered.index(parent) < ordered.index(name) for name, parent in parents.items())
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_every_tree_is_accepted_and_every_circle_is_refused_once(data):
     size = data.draw(st.integers(1, 8))

@@ -5,7 +5,7 @@ import re
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from slimline.config.yaml_file import dotted, parse_file, read_yaml
@@ -140,7 +140,6 @@ def any_yaml(tmp_path_factory):
     return tmp_path_factory.mktemp("yaml") / "any.yaml"
 
 
-@settings(deadline=None)
 @given(content=st.dictionaries(st.text("abcdef", min_size=1, max_size=6), VALUES, min_size=1, max_size=4))
 def test_whatever_yaml_writes_is_read_back_with_a_line_for_every_path(any_yaml, content):
     path = any_yaml

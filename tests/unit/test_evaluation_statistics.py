@@ -159,7 +159,7 @@ def test_paired_interval_covers_as_often_as_it_says(seeds):
     assert 0.92 <= covered / trials <= 0.98
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 4), st.integers(1, 60), st.integers(0, 2**31))
 def test_difference_is_antisymmetric_and_bounded(seeds, items, seed):
     first, second = np.random.default_rng(seed).random((2, seeds, items)) < 0.7

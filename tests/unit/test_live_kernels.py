@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torchvision.models import mobilenet_v3_small, resnet18
 
-from slimline.training.live_kernels import Live, LiveConv2d, live_taps, fit_kernels
+from slimline.training.live_kernels import Live, LiveConv2d, fit_kernels, live_taps
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_the_taps_that_meet_pixels(size, kernel, stride, padding, live):
 def plain_and_live(layer, shape):
     """The same layer twice, and how many of it leave taps out."""
     twin = copy.deepcopy(layer)
-    return nn.Sequential(layer), nn.Sequential(twin), fit_kernels(nn.Sequential(twin), shape)
+    return nn.Sequential(layer), nn.Sequential(twin), fit_kernels(nn.Sequential(twin), shape, by_matrices=False)
 
 
 def numbers(network, images):
@@ -77,7 +77,7 @@ def test_networks_made_for_larger_images_learn_the_same(make, least):
     torch.manual_seed(0)
     plain = make(num_classes=10).double()
     live = copy.deepcopy(plain)
-    assert fit_kernels(live, (3, 32, 32)) >= least
+    assert fit_kernels(live, (3, 32, 32), by_matrices=False) >= least
     assert live.training
     assert live.state_dict().keys() == plain.state_dict().keys()
     for network in (plain, live):
@@ -97,20 +97,20 @@ def test_networks_made_for_larger_images_learn_the_same(make, least):
     ],
 )  # fmt: skip
 def test_what_is_no_plain_convolution_stays(layer):
-    assert fit_kernels(nn.Sequential(layer), (2, 2, 2)) == 0
+    assert fit_kernels(nn.Sequential(layer), (2, 2, 2), by_matrices=True) == 0
 
 
 def test_a_layer_that_sees_maps_of_several_sizes_stays():
     layer = nn.Conv2d(2, 2, 3, padding=1)
     network = nn.Sequential(layer, nn.MaxPool2d(2), layer)
-    assert fit_kernels(network, (2, 2, 2)) == 0
+    assert fit_kernels(network, (2, 2, 2), by_matrices=False) == 0
 
 
 def test_modes_and_statistics_stay():
     network = nn.Sequential(nn.Conv2d(2, 2, 3, padding=1), nn.BatchNorm2d(2), nn.Dropout(0.5)).train()
     network[1].eval()
     before = copy.deepcopy(network.state_dict())
-    assert fit_kernels(network, (2, 1, 1)) == 1
+    assert fit_kernels(network, (2, 1, 1), by_matrices=False) == 1
     assert isinstance(network[0], LiveConv2d)
     assert [module.training for module in network] == [True, False, True]
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())

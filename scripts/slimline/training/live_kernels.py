@@ -1,10 +1,9 @@
-"""Convolutions by less work for the size that their maps have: without the part of their kernels that meets nothing
-but padding, or as products of matrices.
+"""Convolutions that do less, or do it in another order, for the size that their maps have.
 
 Where feature maps are smaller than a kernel, as in the last stages of networks that were made for larger images, some
 of its taps lie outside the map at every position: a 3 x 3 kernel on a map of one pixel multiplies eight of its nine
 taps with zeros. They are left out of the computation, forward and backward. Their gradients are zero as they always
-were, and the optimizer sees whole kernels.
+were, and the optimizer sees whole kernels. Others may become products of matrices, see `matrix_kernels`.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ class LiveConv2d(nn.Conv2d):
 
 
 def fit_kernels(model: nn.Module, image_shape: tuple[int, int, int], by_matrices: bool) -> int:
-    """Has the model's convolutions leave out taps that meet padding alone, in place.
+    """Has the model's convolutions compute as suits the size of their maps, in place.
 
     Args:
         model: a network for images of one size.
