@@ -7,6 +7,8 @@ import subprocess
 import pandas as pd
 import pytest
 
+from slimline.failed import Failure, mark
+
 pytestmark = pytest.mark.pipeline
 
 MOST_S_TO_END = 120
@@ -69,6 +71,20 @@ def test_a_step_that_cannot_be_done_is_a_row_with_its_reason_and_the_rest_is_mad
     report = (clone.folder / "results/tiny/report.html").read_text(encoding="utf-8")
     assert "no channel was to go: the ratio is too small" in report
     assert clone.jobs("--cores", 1, *config) == {}
+
+
+def test_nothing_is_made_of_a_file_that_cannot_be_used(finished_copy):
+    proof = finished_copy.folder / "results/digits/pruned/seed-0/proof.json"
+    mark([proof], Failure("pruned", 0, "prove", "crashed", "the runtime dies of the file"))
+    jobs = finished_copy.jobs()
+    assert jobs["quantize"] == 1
+    finished_copy.snakemake("--cores", 2)
+    metrics = pd.read_csv(finished_copy.folder / "results/digits/metrics.csv").set_index(["variant", "seed"])
+    status = metrics["artifact_status"]
+    assert status["pruned", 0] == "failed: the runtime dies of the file"
+    assert status["pruned-int8", 0] == "failed: its parent pruned failed: the runtime dies of the file"
+    assert metrics.loc[[("pruned", 0), ("pruned-int8", 0)], ["accuracy", "latency_p50_ms"]].isna().all(axis=None)
+    assert metrics.loc[[("pruned", 1), ("pruned-int8", 1), ("student", 0)], "accuracy"].notna().all()
 
 
 @pytest.mark.parametrize(("when", "number"), [("rule train:", signal.SIGINT), ("rule export:", signal.SIGTERM)])

@@ -89,7 +89,7 @@ def test_a_search_that_found_nothing_says_so_and_not_that_something_near_was_cho
     (facts,) = [block for block in section.blocks if isinstance(block, Facts)]
     said = {fact.term: fact.text for fact in facts.items}
     assert said["Chosen"] == "nothing"
-    assert said["Outcome"] == "every trial of the last round failed, or is slower than what it was made of"
+    assert said["Outcome"] == "every trial failed, or is slower than what it was made of"
     assert "Limit" not in said
     (figures,) = [block for block in section.blocks if isinstance(block, Figures)]
     assert figures.items[0].caption.endswith("On the front, cheapest first: nothing.")

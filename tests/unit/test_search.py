@@ -9,8 +9,8 @@ from slimline.errors import SlimlineError
 from slimline.files import read_json, write_json
 from slimline.plan.summary import four_digits
 from slimline.search.budget import affordable_rounds, kept_after
-from slimline.search.records import Point
-from slimline.search.steps import job_hours, plan_search
+from slimline.search.records import Point, Round, SearchPlan, deciding_round
+from slimline.search.steps import conclude, job_hours, plan_search
 from slimline.search.trials import finalists, pareto, ranked, survivors
 
 
@@ -140,6 +140,33 @@ def test_where_none_is_within_the_limit_the_small_form_of_the_best_network_is_co
     """After a short trial float loses a little less than int8, and is the best point."""
     points = [point("a", 0.02, 0.5), point("a", 0.03, 0.1, final="a-int8"), point("b", 0.05, 0.3)]
     assert [each.final for each in finalists(points, 1, 0.005, "latency")] == ["a", "a-int8"]
+
+
+def judged(epochs, *points):
+    return Round(
+        format=1, epochs=epochs, dense_accuracy=0.9, hours=0.1, points=list(points), failed={},
+        survivors=sorted({each.structure for each in points if each.usable}),
+    )  # fmt: skip
+
+
+def test_a_last_round_that_found_no_network_does_not_undo_the_one_before(tmp_path):
+    dense_int8 = point("dense", 0.0, 0.4, final="int8")
+    rounds = [judged(1, point("a", 0.01, 0.2), dense_int8), judged(2, point("a", 0.0, 0.2, usable=False), dense_int8)]
+    assert deciding_round(rounds) == 0
+    assert deciding_round(rounds[1:]) == 0
+    assert deciding_round(rounds[:1] * 2) == 1
+    paths = [tmp_path / f"round-{number}.json" for number in range(2)]
+    for path, each in zip(paths, rounds, strict=True):
+        write_json(path, each.model_dump())
+    plan = SearchPlan(
+        format=1, unit="core-hours", hours_per_epoch={"a": 0.1}, budget_hours=None, forecast_hours=0.3, rounds=[1, 2],
+        left_out=[],
+    )  # fmt: skip
+    write_json(tmp_path / "plan.json", plan.model_dump())
+    conclude(CompressConfig(accuracy_drop=0.02), paths, tmp_path / "plan.json", 0, tmp_path / "search.json")
+    found = read_json(tmp_path / "search.json")
+    assert found["finalists"] == ["a", "int8"]
+    assert found["front"] == ["try-a-e1", "try-dense-e1"]
 
 
 def test_each_round_leaves_the_better_half():

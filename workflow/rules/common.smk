@@ -90,7 +90,13 @@ def quantization_aware():
 def files_to_quantize(wildcards):
     """Input function: the float file of the parent, or of the variant itself where it was trained to be quantized."""
     if not EXPERIMENT.trains(wildcards.variant):
-        names = {"onnx": "model.onnx", "report": "export.json", "reference": "reference.safetensors"}
+        # Nothing is made of a file that cannot be used: the mark of that is in the place of its proof.
+        names = {
+            "onnx": "model.onnx",
+            "report": "export.json",
+            "reference": "reference.safetensors",
+            "proof": "proof.json",
+        }
         return {name: parent_file(file)(wildcards) for name, file in names.items()}
     own = f"{RESULTS}/{wildcards.variant}/seed-{wildcards.seed}"
     return {
@@ -171,9 +177,10 @@ def proof_inputs(wildcards):
 
 
 def parent_to_time(wildcards):
-    """The file that a variant was made of, to be timed in turns with it; none for `dense`."""
-    parent = EXPERIMENT.parent(wildcards.variant)
-    return {"parent": f"{RESULTS}/{parent}/seed-{wildcards.seed}/model.onnx"} if parent else {}
+    """The file that a variant was made of, proved, to be timed in turns with it; none for `dense`."""
+    if EXPERIMENT.parent(wildcards.variant) is None:
+        return {}
+    return {"parent": parent_file("model.onnx")(wildcards), "parent_proof": parent_file("proof.json")(wildcards)}
 
 
 def step_of(wildcards):

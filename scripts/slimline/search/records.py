@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
+from slimline.config.variants import DENSE
 from slimline.evaluation.record_base import Record, described
 
 
@@ -47,6 +49,20 @@ class Round(Record):
     failed: dict[str, str] = described("Trials that could not be made, with the reason.")
     survivors: list[str] = described("Structures that go on, best first.")
 
+    @property
+    def found_a_network(self) -> bool:
+        """Whether any network that was trained can be used."""
+        return any(point.usable and point.structure != DENSE for point in self.points)
+
+
+def deciding_round(rounds: Sequence[Round]) -> int:
+    """Index of the round that what is chosen is taken from: the last one that found a network, or the last one.
+
+    One timing that another program disturbed must not undo what the rounds before have found.
+    """
+    found = [number for number, each in enumerate(rounds) if each.found_a_network]
+    return found[-1] if found else len(rounds) - 1
+
 
 class Search(Record):
     """`search.json`: the outcome of the search."""
@@ -57,7 +73,9 @@ class Search(Record):
     accuracy_drop: float = described("Largest accepted loss of accuracy on the validation split.", "share")
     plan: SearchPlan = described("Its plan.")
     rounds: list[Round] = described("Its rounds, first to last.")
-    front: list[str] = described("Trials of the last round that none beats in accuracy and cost, cheapest first.")
+    front: list[str] = described(
+        "Trials that none beats in accuracy and cost, cheapest first; of the last round in which a network was usable."
+    )
     best: str | None = described("The variant to expect most of; null where nothing can be used.")
     within_limit: bool = described("Whether the best one was within the limit in its trial.")
     finalists: list[str] = described("Variants that are made for all seeds, and compared.")

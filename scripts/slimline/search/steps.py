@@ -20,7 +20,7 @@ from slimline.evaluation.statistics import exceeds, top1
 from slimline.failed import failure_in
 from slimline.files import read_json
 from slimline.search.budget import affordable_rounds, forecast_hours, kept_after
-from slimline.search.records import Point, Round, Search, SearchPlan
+from slimline.search.records import Point, Round, Search, SearchPlan, deciding_round
 from slimline.search.trials import finalists, pareto, ranked, survivors
 
 SLOWER_THAN_PARENT = "slower than what it was made of"
@@ -144,7 +144,7 @@ def _point(trial: Trial, paths: Mapping[str, Path], dense_accuracy: float, dense
 
 
 def conclude(config: CompressConfig, rounds: Sequence[Path], plan: Path, seed: int, output: Path) -> None:
-    """The outcome of the search: the Pareto set of its last round, and what is made for all seeds.
+    """The outcome of the search: the Pareto set of the round that decides, and what is made for all seeds.
 
     Quantizing dense needs no training, so it is always among the finalists where it works.
 
@@ -156,7 +156,7 @@ def conclude(config: CompressConfig, rounds: Sequence[Path], plan: Path, seed: i
         output: `search.json`.
     """
     found = [read_record(path, Round) for path in rounds]
-    points = found[-1].points
+    points = found[deciding_round(found)].points
     trained = [point for point in points if point.structure != DENSE]
     best = ranked(points, config.accuracy_drop, config.minimize)
     chosen = finalists(trained, config.finalists, config.accuracy_drop, config.minimize)

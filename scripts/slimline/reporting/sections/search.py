@@ -18,7 +18,7 @@ from slimline.reporting.view import (
     Table,
     csv_download,
 )
-from slimline.search.records import Point, Round, Search
+from slimline.search.records import Point, Round, Search, deciding_round
 
 # Colours of the style sheet by the last step of a variant.
 HUES = {"prune": 1, "distil": 2, "quantize": 3}
@@ -26,7 +26,7 @@ TITLES = {"latency": f"latency p50, {TIMES} dense", "size": f"file size, {TIMES}
 
 
 def search_section(search: Search) -> Section:
-    """The aim and its cost, the last round as a picture, all trials as a table."""
+    """The aim and its cost, the round that decided as a picture, all trials as a table."""
     lead = (
         f"Trials with seed {search.seed}, judged on the validation split: the test split had no part in what was "
         "chosen. Each round trains its networks longer than the one before and leaves the better half (successive "
@@ -56,7 +56,7 @@ def _facts(search: Search) -> list[Fact]:
         Fact("Chosen", chosen),
     ]
     if search.best is None:
-        why = "every trial of the last round failed, or is slower than what it was made of"
+        why = "every trial failed, or is slower than what it was made of"
         facts.append(Fact("Outcome", why, status="warning"))
     elif not search.within_limit:
         facts.append(Fact("Limit", "no trial kept to it; those nearest to it were chosen", status="warning"))
@@ -64,14 +64,15 @@ def _facts(search: Search) -> list[Fact]:
 
 
 def _figure(search: Search) -> Figure:
-    last = search.rounds[-1]
-    usable = [point for point in last.points if point.usable]
-    accuracy = last.dense_accuracy
+    number = deciding_round(search.rounds)
+    decides = search.rounds[number]
+    usable = [point for point in decides.points if point.usable]
+    accuracy = decides.dense_accuracy
     reference = TradeoffPoint(DENSE, "train", 0, 1.0, accuracy, accuracy, accuracy, ())
     points = [reference, *(_mark(search, point, accuracy) for point in usable)]
     finals = {point.variant: point.final for point in usable}
     front = sentence_list(finals[variant] for variant in search.front) if search.front else "nothing"
-    title = f"Validation accuracy against {search.minimize} in the last round"
+    title = f"Validation accuracy against {search.minimize} in round {number + 1}"
     svg = tradeoff_chart(
         "chart-search",
         points,
