@@ -13,6 +13,8 @@ from slimline.models.session import OUTPUT
 
 # What hands on quantized values as they are.
 PASSING = ("Flatten", "MaxPool", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+# What hands on a part of them, whose range may be smaller.
+TAKING_PARTS = ("Gather", "Slice", "Split")
 WORKING = ("Gemm", "MatMul", "Conv", "ConvTranspose")
 
 # "<layer>.input" or "<layer>.output", or the name of a value -> smallest and largest value
@@ -43,9 +45,14 @@ def float_layers(model: onnx.ModelProto) -> list[str]:
     makers = producers(model)
 
     def comes_quantized(name: str) -> bool:
-        while name in makers and makers[name].op_type in PASSING:
-            name = makers[name].input[0]
-        return name in makers and makers[name].op_type == "DequantizeLinear"
+        if name not in makers:
+            return False
+        node = makers[name]
+        if node.op_type == "Concat":
+            return all(map(comes_quantized, node.input))
+        if node.op_type in (*PASSING, *TAKING_PARTS):
+            return comes_quantized(node.input[0])
+        return node.op_type == "DequantizeLinear"
 
     return [node.name for node in _working(model) if not all(map(comes_quantized, node.input[:2]))]
 

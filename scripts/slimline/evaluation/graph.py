@@ -17,7 +17,10 @@ from slimline.models.target import Target
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 PRODUCTS = ("Conv", "Gemm", "MatMul", "ConvTranspose")
 # Operators that hand values on as they are, so that the type of what comes out is that of what goes in.
-CARRIERS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Transpose", "Cast")
+CARRIERS = (
+    "Cast", "Concat", "Flatten", "Gather", "Identity", "MaxPool", "Reshape", "Slice", "Split", "Squeeze", "Transpose",
+    "Unsqueeze",
+)  # fmt: skip
 # Largest number of int8 weights of 7 bits: twice its product with the largest of uint8 fits 16 bits.
 LARGEST_OF_7_BITS = 64
 
