@@ -108,3 +108,22 @@ def test_what_may_be_chosen_is_planned_before_anything_is_trained(clone, tiny):
     jobs = clone.jobs("plan", *config)
     assert jobs["plan_variant"] == 1 + 2
     assert "train" not in jobs
+
+
+def test_what_is_compared_whatever_is_found_does_not_wait_for_the_search(clone, tiny):
+    """Dense of the second seed, and the control that all networks share, fill the cores that trials leave free."""
+    changes = {
+        "dataset": {"name": "digits", "validation": 0.2},
+        "variants": {},
+        "gate": {"accuracy_drop": COMPRESS["accuracy_drop"]},
+        "train": tiny["train"] | {"seeds": [0, 1]},
+        "evaluation": {"control": True},
+    }
+    pruned = COMPRESS | {"prune_ratios": [0.5, 0.7], "student_widths": []}
+    jobs = clone.jobs(*clone.write_config("found", **tiny | changes, compress=pruned))
+    assert (jobs["train"], jobs["finetune"]) == (2, 2)
+    assert not {"prune", "search_round"} & jobs.keys()  # known once the search has its plan
+    both = COMPRESS | {"student_widths": [0.35]}  # networks of unequal budgets, so of unequal controls
+    jobs = clone.jobs(*clone.write_config("found", **tiny | changes, compress=both))
+    assert jobs["train"] == 2
+    assert "finetune" not in jobs
