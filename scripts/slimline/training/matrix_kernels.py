@@ -61,7 +61,7 @@ class MatrixConv2d(nn.Conv2d):
         if not computes_in_bf16(input):
             return super().forward(input)
         stride, padding = self.stride, (int(self.padding[0]), int(self.padding[1]))
-        outputs = Convolution.apply(input.bfloat16(), self.weight.bfloat16(), stride, padding)
+        outputs: Tensor = Convolution.apply(input.bfloat16(), self.weight.bfloat16(), stride, padding)
         return outputs if self.bias is None else outputs + self.bias.bfloat16()[:, None, None]
 
 
@@ -80,11 +80,10 @@ def multiplies_matrices_fast() -> bool:
 
 def gains_by_matrices(layer: nn.Conv2d, size: tuple[int, int]) -> bool:
     """Whether a layer that gets maps of `size` [h, w] is faster as a product of matrices where that is fast at all."""
-    spans = (
-        (pixels + 2 * int(padding) - kernel) // stride + 1
-        for pixels, padding, kernel, stride in zip(size, layer.padding, layer.kernel_size, layer.stride, strict=True)
+    height, width = (
+        (size[axis] + 2 * int(layer.padding[axis]) - layer.kernel_size[axis]) // layer.stride[axis] + 1
+        for axis in (0, 1)
     )
-    height, width = spans
     pixels = height * width
     pairs = layer.in_channels * layer.out_channels
     is_larger_than_a_point = layer.kernel_size != (1, 1)  # which is a product of matrices anyhow
@@ -112,7 +111,7 @@ def _sum_of_patches(
     n, channels, height, width = shape
     padded = patches.new_zeros(n, height + 2 * padding[0], width + 2 * padding[1], channels)
     taps = _taps(kernel, stride, patches.shape[1], patches.shape[2])
-    for (rows, columns), patch in zip(taps, patches.split(channels, dim=3), strict=True):
+    for (rows, columns), patch in zip(taps, patches.chunk(len(taps), dim=3), strict=True):
         padded[:, rows, columns] += patch
     inner = padded[:, padding[0] : padding[0] + height, padding[1] : padding[1] + width]
     return inner.permute(0, 3, 1, 2)
