@@ -64,6 +64,8 @@ rule latency:
     conda:
         "../../environment.yml"
     threads: machine_cores()
+    # All cores are seldom free at once: then this comes first, since a search waits for it.
+    priority: 1
     resources:
         mem_mb=2000,
         runtime=60,
