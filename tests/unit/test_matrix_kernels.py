@@ -42,10 +42,10 @@ def conv(channels, **settings):
     ("layer", "size", "gains"),
     [
         (conv(512), (4, 4), True),
-        (conv(256), (7, 7), True),
-        (conv(256), (8, 8), False),  # so many pixels that the library does not wait for weights
-        (conv(128), (4, 4), True),
-        (conv(128), (7, 7), False),  # so few weights that it does not either
+        (conv(256), (4, 4), True),
+        (conv(256), (5, 5), False),  # so many pixels that the library does not wait for weights
+        (conv(128), (4, 4), False),  # so few weights that it does not either
+        (conv(1024), (8, 8), False),  # so many pixels that copies of them take the time
         (conv(512, stride=2), (14, 14), True),  # 7 x 7 of them come out
         (nn.Conv2d(512, 512, 1), (4, 4), False),  # a product of matrices as it is
         (conv(512, groups=512), (4, 4), False),
@@ -69,9 +69,9 @@ def test_under_autocast_the_numbers_are_those_of_the_library_to_rounding(bias):
     torch.manual_seed(0)
     plain = nn.Sequential(conv(128, bias=bias)).to(memory_format=torch.channels_last)
     ours = copy.deepcopy(plain)
-    assert fit_kernels(ours, (128, 4, 4), by_matrices=True) == 1
+    assert fit_kernels(ours, (128, 2, 2), by_matrices=True) == 1
     assert isinstance(ours[0], MatrixConv2d)
-    images = torch.randn(8, 128, 4, 4)
+    images = torch.randn(8, 128, 2, 2)
     theirs, their_gradients = outputs_and_gradients(plain, images)
     outputs, gradients = outputs_and_gradients(ours, images)
     assert outputs.dtype == theirs.dtype == torch.bfloat16
@@ -86,8 +86,8 @@ def test_in_fp32_it_is_the_library_that_computes():
     torch.manual_seed(0)
     plain = nn.Sequential(conv(128))
     ours = copy.deepcopy(plain)
-    fit_kernels(ours, (128, 4, 4), by_matrices=True)
-    images = torch.randn(2, 128, 4, 4)
+    fit_kernels(ours, (128, 2, 2), by_matrices=True)
+    images = torch.randn(2, 128, 2, 2)
     assert torch.equal(plain(images), ours(images))
 
 

@@ -17,10 +17,10 @@ from torch.nn import functional
 
 from slimline.cpu import cpu_has_any
 
-# From measurements of 128 channels on 4 x 4 pixels to 512 on 7 x 7, see docs/explanation/speed.md: maps of more pixels
-# than this, or layers of fewer weights per pixel, are as fast or faster by the library's convolution.
+# From measurements of 64 channels on 7 x 7 pixels to 512 on 4 x 4: maps of more pixels than this, or layers of fewer
+# weights per pixel, are as fast or faster by the library's convolution, at least while no other program wants memory.
 MOST_PIXELS = 49
-FEWEST_CHANNEL_PAIRS_PER_PIXEL = 1024
+FEWEST_CHANNEL_PAIRS_PER_PIXEL = 4096
 
 
 class Convolution(torch.autograd.Function):
