@@ -23,6 +23,7 @@ from slimline.config.variants import QuantizeConfig
 from slimline.data.prepared import PreparedDataset
 from slimline.errors import SlimlineError
 from slimline.evaluation.graph import read_graph
+from slimline.evaluation.prove import prove
 from slimline.files import read_json
 from slimline.models import openvino_session
 from slimline.models.artifact import build, save_artifact
@@ -211,6 +212,11 @@ def test_bf16_halves_the_file_and_agrees(parent, digits, tmp_path):
     assert report["operators"]["Convolution bf16"] == 2
     assert report["parity"]["argmax_agreement"] >= 0.98
     assert 0 < report["parity"]["max_abs"] < 0.5
+    prove(
+        tmp_path / "model.onnx", tmp_path / "export.json", parent / "reference.safetensors", parent / "export.json",
+        tmp_path / "proof.json", variant="bf16", seed=0,
+    )  # fmt: skip
+    assert read_json(tmp_path / "proof.json")["problems"] == []
 
 
 def test_bf16_is_refused_where_the_cpu_has_none(parent, digits, tmp_path, monkeypatch):
