@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from slimline.training.matrix_kernels import MatrixConv2d, gains_by_matrices
+from slimline.training.matrix_kernels import MatrixConv2d, gains_by_matrices, n_outputs
 
 
 class Live(NamedTuple):
@@ -86,14 +86,14 @@ def fit_kernels(model: nn.Module, image_shape: tuple[int, int, int], by_matrices
 
 def live_taps(size: int, kernel: int, stride: int, padding: int) -> Live:
     """The taps of a kernel that meet pixels, along one axis of `size` pixels; all where no even padding fits them."""
-    outputs = (size + 2 * padding - kernel) // stride + 1
+    outputs = n_outputs(size, kernel, stride, padding)
     met = [tap for tap in range(kernel) if any(0 <= at * stride + tap - padding < size for at in range(outputs))]
     everything = Live(0, kernel, padding)
     if not met:
         return everything
     live = Live(met[0], met[-1] + 1, padding - met[0])
     taps = live.last - live.first
-    same = live.padding >= 0 and (size + 2 * live.padding - taps) // stride + 1 == outputs
+    same = live.padding >= 0 and n_outputs(size, taps, stride, live.padding) == outputs
     return live if same else everything
 
 

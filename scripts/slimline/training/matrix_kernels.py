@@ -81,14 +81,18 @@ def multiplies_matrices_fast() -> bool:
 def gains_by_matrices(layer: nn.Conv2d, size: tuple[int, int]) -> bool:
     """Whether a layer that gets maps of `size` [h, w] is faster as a product of matrices where that is fast at all."""
     height, width = (
-        (size[axis] + 2 * int(layer.padding[axis]) - layer.kernel_size[axis]) // layer.stride[axis] + 1
-        for axis in (0, 1)
+        n_outputs(size[axis], layer.kernel_size[axis], layer.stride[axis], int(layer.padding[axis])) for axis in (0, 1)
     )
     pixels = height * width
     pairs = layer.in_channels * layer.out_channels
     is_larger_than_a_point = layer.kernel_size != (1, 1)  # which is a product of matrices anyhow
     has_weights = pairs >= FEWEST_CHANNEL_PAIRS_PER_PIXEL * pixels
     return layer.groups == 1 and is_larger_than_a_point and has_weights and pixels <= MOST_PIXELS
+
+
+def n_outputs(size: int, kernel: int, stride: int, padding: int) -> int:
+    """How many pixels a convolution gives along an axis of `size` pixels."""
+    return (size + 2 * padding - kernel) // stride + 1
 
 
 def _as_matrix(weight: Tensor) -> Tensor:
@@ -99,8 +103,7 @@ def _as_matrix(weight: Tensor) -> Tensor:
 def _patches(images: Tensor, kernel: torch.Size, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
     """What the kernel sees at each place [n, h', w', kh * kw * i] of images [n, i, h, w]."""
     padded = functional.pad(images.permute(0, 2, 3, 1), (0, 0, padding[1], padding[1], padding[0], padding[0]))
-    height = (padded.shape[1] - kernel[0]) // stride[0] + 1
-    width = (padded.shape[2] - kernel[1]) // stride[1] + 1
+    height, width = (n_outputs(images.shape[2 + axis], kernel[axis], stride[axis], padding[axis]) for axis in (0, 1))
     return torch.cat([padded[:, rows, columns] for rows, columns in _taps(kernel, stride, height, width)], dim=3)
 
 
