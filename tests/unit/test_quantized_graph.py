@@ -9,7 +9,7 @@ from slimline.compression.graph import float_layers
 from slimline.evaluation.graph import read_graph
 from slimline.models.session import INPUT, OUTPUT
 
-# What stands between the quantized value `x` of 4 channels, the float value `y`, and the layer that takes `in`.
+# What stands between the quantized value `x` of 4 channels and the layer that takes `in`.
 HANDS_ON = {
     "through an activation": (
         [helper.make_node("Identity", ["x"], ["z"]), helper.make_node("Relu", ["z"], ["in"])],

@@ -353,7 +353,7 @@ def compute_every_image_often(good, path, times):
     for node in model.graph.node:
         node.input[:] = ["copies" if name == INPUT else name for name in node.input]
         node.output[:] = ["answers" if name == OUTPUT else name for name in node.output]
-    constants = {"times": [times, 1, 1, 1], "0": [0], "1": [1]}
+    constants = {"times": [times, 1, 1, 1], "0": [0]}
     for name, values in constants.items():
         model.graph.initializer.append(numpy_helper.from_array(np.array(values, np.int64), name))
     model.graph.node.insert(0, helper.make_node("Tile", [INPUT, "times"], ["copies"]))
@@ -376,6 +376,7 @@ def test_a_slower_int8_file_is_timed_and_never_ships(workspace, planted, int8, d
     metrics, statuses = compared(workspace)
     assert metrics.verdict.recommended == "dense"
     assert statuses == ["slower than its own fp32"] * 2
+    assert metrics.variants[1].status == "pass"
     assert "slower than its own fp32, dense in ONNX Runtime" in metrics.verdict.reasons[0]
 
 
@@ -383,6 +384,19 @@ def against_fp32(ratio):
     """Times of a quantized file whose parent is an fp32 file in the same runtime."""
     parent = {"variant": "dense", "p50_ms": 1.0, "drift": 0.0, "precision": "f32", "ratio_p50": ratio}
     return {"ratio_parent_p50": ratio, "floats": [parent], "ratio_float_p50": ratio}
+
+
+def test_what_is_slower_than_its_own_fp32_never_ships(workspace):
+    for run in workspace.runs:
+        if run.variant == "pruned":
+            write_json(run.latency, read_json(run.latency) | against_fp32(1.3))
+    metrics, statuses = compared(workspace)
+    assert metrics.verdict.recommended == "dense"
+    assert statuses == ["slower than its own fp32"] * 2
+    assert metrics.variants[1].status == "pass"
+    assert (
+        "It cannot be recommended: 1.30x slower than its own fp32, dense in ONNX Runtime" in metrics.verdict.reasons[0]
+    )
 
 
 def test_what_is_slower_within_the_error_of_the_timing_ships(workspace):
