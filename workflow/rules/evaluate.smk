@@ -61,11 +61,11 @@ rule latency:
         f"{LOGS}/latency/{{variant}}-seed-{{seed}}.log",
     benchmark:
         f"{BENCHMARKS}/latency/{{variant}}-seed-{{seed}}.tsv"
+    # All cores are seldom free at once: then this comes first, since a search waits for it.
+    priority: 1
     conda:
         "../../environment.yml"
     threads: machine_cores()
-    # All cores are seldom free at once: then this comes first, since a search waits for it.
-    priority: 1
     resources:
         mem_mb=2000,
         runtime=60,
