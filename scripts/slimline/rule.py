@@ -44,6 +44,12 @@ def run_rule(work: Callable[[], Any], *, rule: str, log_file: Path) -> None:
         raise
 
 
+def tell(text: str) -> None:
+    """Says on the terminal and in the log why a rule does nothing for a while."""
+    log.warning("%s", text)
+    sys.stderr.write(f"{erased()}\nslimline: {text}\n\n")
+
+
 def _stop(error: SlimlineError, rule: str, log_file: Path) -> NoReturn:
     log.error("%s", error)
     sys.stderr.write(f"{erased()}\nslimline: {rule} stopped.\n{error}\n  {'log:':<10}{log_file}\n\n")

@@ -17,6 +17,7 @@ from slimline.config.cluster import ClusterConfig
 from slimline.config.train import TrainConfig
 from slimline.errors import NotSupportedError, SlimlineError
 from slimline.files import read_json, write_json
+from slimline.launch.living import living_jobs, wait_for_jobs
 from slimline.launch.owner import Owner
 from slimline.launch.queue import UnansweredError
 from slimline.launch.receipt import SUBMITTING, Receipt
@@ -327,6 +328,32 @@ def ranks_of_a_dead_controller():
     assert len(ranks) == 2
     assert all(rank.is_running() for rank in ranks)
     return folder, controller.pid, ranks
+
+
+def test_a_stopwatch_waits_for_jobs_that_a_killed_run_has_left(tmp_path_factory, monkeypatch):
+    process = launcher()
+    process.kill()
+    process.wait(timeout=60)
+    said = []
+
+    def end_them(why):
+        said.append(why)
+        for of_job in living_jobs().values():
+            for each in of_job:
+                each.kill()
+
+    with monkeypatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("elsewhere"))
+        wait_for_jobs(end_them)
+    assert not said, "jobs of another working folder are none of its business"
+    (folder,) = JOBS.iterdir()
+    pids = sorted(each.pid for each in living_jobs()[folder.name])
+    assert len(pids) == 3, "the controller and two ranks"
+    wait_for_jobs(end_them)
+    assert len(said) == 1
+    assert folder.name in said[0]
+    assert f"kill {' '.join(map(str, pids))}" in said[0]
+    assert not living_jobs()
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["by its id", "by its folder"])

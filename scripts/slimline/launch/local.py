@@ -12,6 +12,7 @@ import psutil
 import submitit
 
 from slimline.launch.entry import TrainingEntry
+from slimline.launch.living import CONTROLLER, ID_VARIABLE, RANK
 from slimline.launch.resources import Resources
 from slimline.launch.signals import interrupts_delayed
 from slimline.launch.states import FAILED, LOST, RUNNING, JobState
@@ -20,10 +21,6 @@ from slimline.launch.states import FAILED, LOST, RUNNING, JobState
 SIGNAL_DELAY_S = 90
 GRACE_S = 5.0
 POLL_S = 0.05
-
-# The command lines of submitit's processes: a job's controller, and its ranks.
-CONTROLLER, RANK = "submitit.local._local", "submitit.core._submit"
-ID_VARIABLE = "SUBMITIT_LOCAL_JOB_ID"
 
 
 class LocalBackend:
