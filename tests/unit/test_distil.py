@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from rank_pool import RankPool, simplify_models
+from torch import nn
 from training_fixtures import history, same, stopping_after, train, training_spec, with_recipe
 
 from slimline.compression import distil, finetune
@@ -103,6 +104,22 @@ def test_one_teacher_gives_its_own(student, parents):
     model, _ = load_artifact(parents[0])
     batch = a_batch(student)
     torch.testing.assert_close(Ensemble([model], 2.0)(batch), torch.log_softmax(model(batch.images) / 2.0, dim=1))
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_teachers_answer_in_the_precision_of_the_training(student, tmp_path, monkeypatch, precision, dtype):
+    seen, original = set(), nn.Linear.forward
+
+    def forward(self, images):
+        output = original(self, images)
+        if not self.weight.requires_grad:  # a teacher's
+            seen.add(output.dtype)
+        return output
+
+    monkeypatch.setattr(nn.Linear, "forward", forward)
+    spec = replace(student, allocation=replace(student.allocation, precision=precision))
+    shipped(distil.run, spec, tmp_path)
+    assert seen == {dtype}
 
 
 def test_remembered_answers_give_the_same_loss(student, parents, tmp_path):

@@ -23,6 +23,7 @@ from slimline.training.distributed import World
 from slimline.training.feed import Batch
 from slimline.training.job import run_training
 from slimline.training.losses import Distillation, LossSum
+from slimline.training.precision import Precision
 from slimline.training.spec import TrainingSpec
 
 
@@ -79,14 +80,16 @@ def _loss(
         load_artifact(teacher)[0].to(world.device).requires_grad_(False) for teacher in spec.teachers or (spec.parent,)
     ]
     settings = step.temperature, step.weight, spec.recipe.label_smoothing
+    autocast = Precision(spec.allocation.precision, world.device).autocast
     if not step.feature_weight:
-        teachers = Ensemble(models, step.temperature)
+        teachers = Ensemble(models, step.temperature, autocast=autocast)
         once = can_be_remembered(step, spec.recipe.augmentation, data.stats.n_train, data.stats.num_classes)
         teaching = remembered(teachers, data, spec, world, folder) if once else teachers
         return Distillation(teaching, *settings)
     shape = data.stats.image_shape
     own, theirs = last_layers(student, shape), [last_layers(model, shape) for model in models]
     sizes = common_sizes(own, theirs[0], f"variant {spec.variant}")
-    watched = Ensemble(models, step.temperature, [{size: layers[size] for size in sizes} for layers in theirs])
+    watched_layers = [{size: layers[size] for size in sizes} for layers in theirs]
+    watched = Ensemble(models, step.temperature, watched_layers, autocast)
     distillation = Distillation(watched, *settings)
     return AttentiveDistillation(distillation, watched, {size: own[size] for size in sizes}, step.feature_weight)

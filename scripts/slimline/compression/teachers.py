@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -40,15 +40,20 @@ class Ensemble:
         models: in evaluation mode, on the device of the images.
         temperature: what their logits are divided by before the softmax.
         layers: the layers of each model whose attention is wanted, by size.
+        autocast: context of a forward pass; in full precision by default.
 
     Attributes:
         attention: after a call, the mean attention [n, h * w] of the models, by size.
     """
 
     def __init__(
-        self, models: Sequence[nn.Module], temperature: float, layers: Sequence[Mapping[Size, str]] = ()
+        self,
+        models: Sequence[nn.Module],
+        temperature: float,
+        layers: Sequence[Mapping[Size, str]] = (),
+        autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
-        self.models, self.temperature = models, temperature
+        self.models, self.temperature, self.autocast = models, temperature, autocast
         self.layers = layers or [{} for _ in models]
         self.attention: dict[Size, Tensor] = {}
 
@@ -59,7 +64,8 @@ class Ensemble:
         for model, layers in zip(self.models, self.layers, strict=True):
             features: dict[Size, Tensor] = {}
             with recorded(model, layers, into=features):
-                logits = model(batch.images).float()
+                with self.autocast():
+                    logits = model(batch.images).float()
                 attentions.append({size: attention(features[size]) for size in layers})
             answers.append(functional.log_softmax(logits / self.temperature, dim=1))
         self.attention = {size: torch.stack([maps[size] for maps in attentions]).mean(0) for size in attentions[0]}
