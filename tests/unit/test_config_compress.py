@@ -43,6 +43,14 @@ def test_every_trial_is_the_final_variant_with_fewer_epochs():
         assert getattr(trial, step).model_copy(update={"epochs": epochs}) == getattr(final, step)
 
 
+def test_dense_teaches_pruned_networks_as_much_as_the_search_says():
+    found = experiment({"teacher_weight": 0.9})
+    networks = {name: found.made[name] for name in ("prune-50", "try-prune-50-e2")}
+    assert {each.prune.teacher_weight for each in networks.values()} == {0.9}
+    assert [found.is_taught(name) for name in ("dense", "int8", "prune-50", "student-50")] == [False, False, True, True]
+    assert not experiment().is_taught("prune-50")
+
+
 def test_students_may_have_epochs_of_their_own():
     found = experiment({"student_epochs": 7})
     assert found.made["student-50"].distil.epochs == 7

@@ -212,6 +212,11 @@ BAD = {
     "wider without option": ({"model": {"name": "resnet18", "width": 2.0}}, "model.width", "no width option"),
     "narrower than possible": ({"model": {"name": "swin_t", "width": 0.5}}, "model.width", "cannot be narrowed"),
     "no training": ({"train.epochs": 0}, "train.epochs", "from 1 to 10000"),
+    "a teacher without epochs": (
+        {"variants.pruned.prune": {"teacher_weight": 0.5, "epochs": 0}},
+        "variants.pruned.prune.teacher_weight",
+        "`epochs` above 0",
+    ),
     "more rounds than epochs": (
         {"variants.pruned.prune": {"iterations": 4, "epochs": 3}},
         "variants.pruned.prune.iterations",

@@ -6,7 +6,6 @@ from processors import made_up_processor
 from slimline.config.cluster import ClusterConfig
 from slimline.config.model import ModelConfig
 from slimline.config.train import TrainConfig
-from slimline.config.variants import DistilConfig
 from slimline.data.prepared import PreparedDataset
 from slimline.errors import SlimlineError
 from slimline.files import read_json
@@ -191,8 +190,8 @@ def test_sizes_of_teachers_add_up(digits):
     assert three.activation_bytes_per_image == one.activation_bytes_per_image > 0
 
 
-def plan_of(digits, folder, model, distil, **changes):
-    teacher = TeacherPlan(model=ModelConfig(name="convnet"), number=3, distil=DistilConfig(**distil))
+def plan_of(digits, folder, model, feature_weight=0.0, **changes):
+    teacher = TeacherPlan(model=ModelConfig(name="convnet"), number=3, feature_weight=feature_weight)
     output = folder / "plan.json"
     plan_variant("student", "distil", model, teacher, recipe(**changes), cluster(), digits, output)
     return read_json(output)
@@ -200,13 +199,13 @@ def plan_of(digits, folder, model, distil, **changes):
 
 def test_the_plan_of_a_student_tells_of_its_teachers(digits, tmp_path):
     model, stats = ModelConfig(name="convnet", width=0.5), PreparedDataset.open(digits).stats
-    plan = plan_of(digits, tmp_path, model, {"width": 0.5})
+    plan = plan_of(digits, tmp_path, model)
     assert plan["teachers"]["cache_bytes"] == stats.n_train * 10 * 4
-    changed = plan_of(digits, tmp_path, model, {"width": 0.5}, augmentation={"horizontal_flip": True})
+    changed = plan_of(digits, tmp_path, model, augmentation={"horizontal_flip": True})
     assert changed["teachers"]["cache_bytes"] == 0
 
 
 def test_features_that_cannot_be_compared_are_refused_before_anything_is_queued(digits, tmp_path):
     student = ModelConfig(name="alexnet")  # on larger images than its teacher's
     with pytest.raises(SlimlineError, match="no feature maps of one size"):
-        plan_of(digits, tmp_path, student, {"model": student, "feature_weight": 1.0})
+        plan_of(digits, tmp_path, student, feature_weight=1.0)

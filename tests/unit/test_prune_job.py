@@ -9,11 +9,12 @@ from training_fixtures import history, same, stopping_after, training_spec, with
 
 from slimline.compression import prune as prune_job
 from slimline.compression.prune import ratio_after
+from slimline.compression.teachers import Ensemble
 from slimline.config.model import ModelConfig
 from slimline.config.variants import PruneConfig
 from slimline.errors import NotSupportedError
 from slimline.models.artifact import load_artifact, save_artifact
-from slimline.models.count import count_macs
+from slimline.models.count import count_macs, count_parameters
 from slimline.models.sparsity import prunable_weights, zero_smallest
 from slimline.training import job
 from slimline.training.loop import Trainer
@@ -100,13 +101,15 @@ CUTS = {  # where the run is stopped, of which granularity, and what else the re
     "average of the weights": (STEPS + 1, "channels", {"ema_decay": 0.9}),
     "best epoch": (2 * STEPS + 3, "channels", {"keep": "best"}),
     "single weights": (2 * STEPS + 3, "weights", {"ema_decay": 0.9}),
+    "with a teacher": (2 * STEPS + 3, "channels", {"teacher_weight": 0.9}),
 }
 
 
 @pytest.mark.parametrize(("n_steps", "granularity", "changes"), CUTS.values(), ids=CUTS)
 def test_a_resumed_pruning_ends_with_the_same_bits(spec, parent, tmp_path, monkeypatch, n_steps, granularity, changes):
-    spec = pruning(spec, parent, ratio=0.6, granularity=granularity, iterations=3, epochs=3)
-    spec = with_recipe(spec, **changes)
+    taught = {key: changes[key] for key in changes if key in PruneConfig.model_fields}
+    spec = pruning(spec, parent, ratio=0.6, granularity=granularity, iterations=3, epochs=3, **taught)
+    spec = with_recipe(spec, **{key: changes[key] for key in changes if key not in taught})
     whole, architecture, summary = run(spec, tmp_path / "whole")
     cut = tmp_path / "cut"
     with monkeypatch.context() as patch:
@@ -120,6 +123,24 @@ def test_a_resumed_pruning_ends_with_the_same_bits(spec, parent, tmp_path, monke
     losses = [[record["train_loss"] for record in history(folder)] for folder in (tmp_path / "whole", cut)]
     assert losses[0] == losses[1]
     assert len(history(cut, "round")) == 3
+
+
+def test_the_parent_as_it_was_teaches(spec, parent, tmp_path, monkeypatch):
+    asked, original = [], Ensemble.__call__
+
+    def answer(self, batch):
+        asked.append([count_parameters(model) for model in self.models])
+        return original(self, batch)
+
+    monkeypatch.setattr(Ensemble, "__call__", answer)
+    whole, losses = count_parameters(load_artifact(parent)[0]), {}
+    for weight in (0.0, 0.9):
+        asked.clear()
+        folder = tmp_path / str(weight)
+        run(pruning(spec, parent, ratio=0.6, iterations=2, epochs=2, teacher_weight=weight), folder)
+        losses[weight] = [record["train_loss"] for record in history(folder)]
+        assert asked == ([[whole]] * 2 * STEPS if weight else [])
+    assert losses[0.9] != losses[0.0]
 
 
 def test_a_kill_between_two_rounds_loses_nothing(spec, parent, tmp_path, monkeypatch):

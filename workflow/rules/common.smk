@@ -195,14 +195,14 @@ def recipe_of(variant):
 
 
 def teacher_plan(variant):
-    """What the plan has to know of a variant's teachers; None where nothing is distilled."""
-    if EXPERIMENT.step(variant) != "distil":
+    """What the plan has to know of a variant's teachers; None where labels alone teach."""
+    if not EXPERIMENT.is_taught(variant):
         return None
     distil = EXPERIMENT.made[variant].distil
     return {
         "model": dumped(EXPERIMENT.model_of(EXPERIMENT.parent(variant))),
-        "number": len(SEEDS) if distil.teachers == "seeds" else 1,
-        "distil": dumped(distil),
+        "number": len(SEEDS) if distil and distil.teachers == "seeds" else 1,
+        "feature_weight": distil.feature_weight if distil else 0.0,
     }
 
 

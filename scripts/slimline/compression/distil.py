@@ -9,12 +9,11 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from slimline.compression.teachers import Ensemble, remembered
-from slimline.config.students import can_be_remembered
+from slimline.compression.teachers import Ensemble, asked_or_remembered, loaded
 from slimline.config.variants import DistilConfig
 from slimline.data.prepared import PreparedDataset
 from slimline.models.architecture import Architecture
-from slimline.models.artifact import build, load_artifact
+from slimline.models.artifact import build
 from slimline.models.feature_maps import Size, common_sizes, last_layers, recorded
 from slimline.models.pretrained import start_from
 from slimline.models.registry import architecture_for
@@ -76,16 +75,12 @@ def _loss(
     spec: TrainingSpec, step: DistilConfig, student: nn.Sequential, data: PreparedDataset, world: World, folder: Path
 ) -> LossSum:
     assert spec.parent is not None
-    models = [
-        load_artifact(teacher)[0].to(world.device).requires_grad_(False) for teacher in spec.teachers or (spec.parent,)
-    ]
+    models = loaded(spec.teachers or (spec.parent,), world)
     settings = step.temperature, step.weight, spec.recipe.label_smoothing
     autocast = Precision(spec.allocation.precision, world.device).autocast
     if not step.feature_weight:
         teachers = Ensemble(models, step.temperature, autocast=autocast)
-        once = can_be_remembered(step, spec.recipe.augmentation, data.stats.n_train, data.stats.num_classes)
-        teaching = remembered(teachers, data, spec, world, folder) if once else teachers
-        return Distillation(teaching, *settings)
+        return Distillation(asked_or_remembered(teachers, data, spec, world, folder), *settings)
     shape = data.stats.image_shape
     own, theirs = last_layers(student, shape), [last_layers(model, shape) for model in models]
     sizes = common_sizes(own, theirs[0], f"variant {spec.variant}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from slimline.compression.allocation import Scan
 from slimline.compression.channels import ChannelGroup
 from slimline.compression.sensitivity import scan_losses
 from slimline.compression.structured import Goal, prune, sizes
+from slimline.compression.teachers import Ensemble, asked_or_remembered, loaded
 from slimline.config.variants import PruneConfig
 from slimline.data.batches import random_sample, share
 from slimline.data.prepared import PreparedDataset
@@ -27,7 +29,8 @@ from slimline.training.evaluate import batch_size
 from slimline.training.feed import Feed
 from slimline.training.history import Pulse
 from slimline.training.job import run_training
-from slimline.training.losses import LossSum, cross_entropy
+from slimline.training.losses import Distillation, LossSum, cross_entropy
+from slimline.training.precision import Precision
 from slimline.training.spec import TrainingSpec
 
 RECALIBRATION_BATCH = 128
@@ -35,7 +38,7 @@ RECALIBRATION_BATCH = 128
 
 def run(spec: TrainingSpec, folder: Path) -> None:
     """Entry point of a pruning job."""
-    run_training(spec, folder, _parent, change=_prune_round, rounds=_settings(spec).iterations)
+    run_training(spec, folder, partial(_parent, folder=folder), change=_prune_round, rounds=_settings(spec).iterations)
 
 
 def ratio_after(ratio: float, number: int, rounds: int) -> float:
@@ -46,10 +49,16 @@ def ratio_after(ratio: float, number: int, rounds: int) -> float:
     return 1 - math.pow(1 - ratio, number / rounds)
 
 
-def _parent(spec: TrainingSpec, world: World) -> tuple[nn.Module, Architecture, LossSum]:
+def _parent(spec: TrainingSpec, world: World, folder: Path) -> tuple[nn.Module, Architecture, LossSum]:
     assert spec.parent is not None
     model, architecture = load_artifact(spec.parent)
-    return model, architecture, cross_entropy(spec.recipe.label_smoothing)
+    config, label_smoothing = _settings(spec), spec.recipe.label_smoothing
+    if not config.teacher_weight:
+        return model, architecture, cross_entropy(label_smoothing)
+    autocast = Precision(spec.allocation.precision, world.device).autocast
+    teachers = Ensemble(loaded([spec.parent], world), config.temperature, autocast=autocast)
+    teaching = asked_or_remembered(teachers, PreparedDataset.open(spec.prepared), spec, world, folder)
+    return model, architecture, Distillation(teaching, config.temperature, config.teacher_weight, label_smoothing)
 
 
 def _prune_round(

@@ -15,9 +15,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from slimline.config.students import can_be_remembered
+from slimline.config.variants import DistilConfig
 from slimline.data.batches import Rows, share
 from slimline.data.prepared import PreparedDataset
 from slimline.files import replacing
+from slimline.models.artifact import load_artifact
 from slimline.models.feature_maps import Size, recorded
 from slimline.training.attention_transfer import attention
 from slimline.training.distributed import World
@@ -86,6 +89,22 @@ class Remembered:
     def __call__(self, batch: Batch) -> Tensor:
         """The answers to the images of a batch, [n, k]."""
         return self.table[torch.from_numpy(np.searchsorted(self.rows, batch.rows)).to(self.table.device)]
+
+
+def loaded(artifacts: Sequence[Path], world: World) -> list[nn.Sequential]:
+    """The models of artifacts as teachers: on the rank's device, in evaluation mode, without gradients."""
+    models = [load_artifact(folder)[0] for folder in artifacts]
+    return [model.to(world.device).to(memory_format=torch.channels_last).requires_grad_(False) for model in models]
+
+
+def asked_or_remembered(
+    teachers: Ensemble, data: PreparedDataset, spec: TrainingSpec, world: World, folder: Path
+) -> Teaching:
+    """The teachers' answers, given once for all where each image is always the same; arguments as for `remembered`."""
+    feature_weight = spec.step.feature_weight if isinstance(spec.step, DistilConfig) else 0.0
+    of_data = data.stats.n_train, data.stats.num_classes
+    once = can_be_remembered(feature_weight, spec.recipe.augmentation, *of_data)
+    return remembered(teachers, data, spec, world, folder) if once else teachers
 
 
 def remembered(teaching: Teaching, data: PreparedDataset, spec: TrainingSpec, world: World, folder: Path) -> Remembered:

@@ -65,6 +65,11 @@ class CompressConfig(Config):
     learning_rate: LearningRate | None = Field(
         default=None, description="Peak learning rate of all of them; each step's own where unset."
     )
+    teacher_weight: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
+        default=0.0,
+        description="Weight of dense's softened distribution in the fine-tuning of pruned networks, in trials too; the "
+        "rest goes to the labels.",
+    )
     budget_hours: Annotated[float, Field(gt=0.0)] | None = Field(
         default=None,
         description="Most core-hours, or GPU-hours where training runs on GPUs, that the trials may take by forecast; "
@@ -119,7 +124,11 @@ class Structure(NamedTuple):
     def variant(self, config: CompressConfig, epochs: int | None) -> VariantConfig:
         """The variant that makes it from dense in `epochs` epochs, or in those of the recipe."""
         settings: dict[str, Any] = {"epochs": epochs, "learning_rate": config.learning_rate}
-        settings["ratio" if self.step == "prune" else "width"] = self.amount
+        settings |= (
+            {"ratio": self.amount, "teacher_weight": config.teacher_weight}
+            if self.step == "prune"
+            else {"width": self.amount}
+        )
         return VariantConfig.model_validate({"from": DENSE, self.step: settings})
 
     def trial(self, epochs: int) -> str:

@@ -193,6 +193,10 @@ class ExperimentConfig(Config):
         """Whether `variant` is made by gradient steps."""
         return variant == DENSE or self._declared(variant).trains
 
+    def is_taught(self, variant: str) -> bool:
+        """Whether `variant` learns from its parent's answers, or those of all seeds' parents."""
+        return variant != DENSE and self._declared(variant).is_taught
+
     def model_of(self, variant: str) -> ModelConfig:
         """The model of a variant as it was before anything was pruned from it."""
         return model_of(self.model, self.made, variant)

@@ -11,7 +11,7 @@ from pydantic_core import InitErrorDetails
 from slimline.config.base import mistake_at
 from slimline.config.model import ModelConfig
 from slimline.config.train import AugmentationConfig
-from slimline.config.variants import DENSE, DistilConfig, VariantConfig
+from slimline.config.variants import DENSE, VariantConfig
 
 LARGEST_CACHE_BYTES = 2**30
 
@@ -68,7 +68,7 @@ def _narrowing_mistakes(where: tuple[str | int, ...], make: Callable[[], ModelCo
     return []
 
 
-def can_be_remembered(step: DistilConfig, augmentation: AugmentationConfig, n_images: int, n_classes: int) -> bool:
+def can_be_remembered(feature_weight: float, augmentation: AugmentationConfig, n_images: int, n_classes: int) -> bool:
     """Whether teachers need to see each training image once only: it is always the same, and nobody looks inside."""
     small = n_images * n_classes * 4 <= LARGEST_CACHE_BYTES
-    return small and augmentation.changes_nothing and not step.feature_weight
+    return small and augmentation.changes_nothing and not feature_weight

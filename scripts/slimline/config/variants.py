@@ -13,6 +13,8 @@ from slimline.config.model import ModelConfig
 from slimline.config.runtime import Runtime, default_runtime
 from slimline.config.train import Epochs, LearningRate
 
+Temperature = Annotated[float, Field(gt=0.0, le=100.0)]
+
 DENSE = "dense"
 Step = Literal["prune", "distil", "finetune", "quantize"]
 STEPS: tuple[Step, ...] = ("prune", "distil", "finetune", "quantize")
@@ -62,6 +64,12 @@ class PruneConfig(Config):
     learning_rate: LearningRate | None = Field(
         default=None, description="Peak learning rate of the fine-tuning; half of the recipe's where unset."
     )
+    teacher_weight: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
+        default=0.0,
+        description="Weight of the parent's softened distribution in the loss of the fine-tuning, as in distillation; "
+        "the rest goes to the labels. 0: labels alone.",
+    )
+    temperature: Temperature = Field(default=4.0, description="Softens both distributions, with a `teacher_weight`.")
 
     @model_validator(mode="wrap")
     @classmethod
@@ -89,9 +97,7 @@ class DistilConfig(Config):
     learning_rate: LearningRate | None = Field(
         default=None, description="Peak learning rate of the student; the recipe's where unset."
     )
-    temperature: Annotated[float, Field(gt=0.0, le=100.0)] = Field(
-        default=4.0, description="Softens both distributions before they are compared."
-    )
+    temperature: Temperature = Field(default=4.0, description="Softens both distributions before they are compared.")
     weight: PositiveFraction = Field(
         default=0.7, description="Weight of the teacher's distribution; the rest goes to the labels."
     )
@@ -225,6 +231,11 @@ class VariantConfig(Config):
         """Whether the step takes gradient steps."""
         return self.quantize is None or self.quantize.epochs > 0
 
+    @property
+    def is_taught(self) -> bool:
+        """Whether the step learns from a teacher's answers besides the labels."""
+        return self.distil is not None or (self.prune is not None and self.prune.teacher_weight > 0)
+
 
 def _prune_mistakes(raw: Any) -> list[InitErrorDetails]:
     """What does not go together in the settings of a pruning, as they stand in the config."""
@@ -235,6 +246,9 @@ def _prune_mistakes(raw: Any) -> list[InitErrorDetails]:
     if isinstance(iterations, int) and isinstance(epochs, int) and iterations > max(1, epochs):
         expected = "at least as many `epochs` as `iterations`: each round is followed by one or more"
         mistakes.append(mistake_at(("iterations",), f"{iterations} rounds in {epochs} epochs", expected))
+    if raw.get("teacher_weight") and epochs == 0:
+        expected = "0, or `epochs` above 0, in which the parent teaches"
+        mistakes.append(mistake_at(("teacher_weight",), f"{raw['teacher_weight']} without fine-tuning", expected))
     if raw.get("recalibration_samples") == 1:
         mistakes.append(
             mistake_at(("recalibration_samples",), "1", "2 or more: one image has no variance; or 0 for none")

@@ -12,7 +12,7 @@ from slimline.config.cluster import ClusterConfig
 from slimline.config.model import ModelConfig
 from slimline.config.students import can_be_remembered
 from slimline.config.train import ProgressiveResizingConfig, TrainConfig
-from slimline.config.variants import DistilConfig, PruneConfig
+from slimline.config.variants import PruneConfig
 from slimline.data.prepared import PreparedDataset, Stats
 from slimline.errors import SlimlineError
 from slimline.files import write_json
@@ -36,14 +36,14 @@ class TeacherPlan(BaseModel):
     Attributes:
         model: the teachers' model; of a pruned one what it was before, an upper bound.
         number: how many of them there are.
-        distil: the settings of the distillation.
+        feature_weight: whether, and how much, feature maps are compared.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: ModelConfig
     number: int
-    distil: DistilConfig
+    feature_weight: float = 0.0
 
 
 def plan_variant(
@@ -130,10 +130,10 @@ def check_resizing(variant: str, architecture: Architecture, config: Progressive
 
 def _teachers(variant: str, student: Architecture, teacher: TeacherPlan, recipe: TrainConfig, stats: Stats) -> Teachers:
     architecture = architecture_for(teacher.model, stats)
-    if teacher.distil.feature_weight:  # said before anything is queued
+    if teacher.feature_weight:  # said before anything is queued
         own, theirs = (last_layers(build(model), stats.image_shape) for model in (student, architecture))
         common_sizes(own, theirs, f"variant {variant}")
-    once = can_be_remembered(teacher.distil, recipe.augmentation, stats.n_train, stats.num_classes)
+    once = can_be_remembered(teacher.feature_weight, recipe.augmentation, stats.n_train, stats.num_classes)
     cache_bytes = stats.n_train * stats.num_classes * 4 if once else 0
     return teachers_footprint(architecture, teacher.number, cache_bytes)
 
