@@ -136,18 +136,6 @@ def test_exactly_one_student(distil):
         experiment({"student": {"from": "dense", "distil": distil}})
 
 
-def test_steps_that_look_into_a_network_see_whole_images():
-    variants = {
-        "student": {"from": "dense", "distil": {"width": 0.5}},
-        "looking": {"from": "dense", "distil": {"width": 0.5, "feature_weight": 1.0}},
-        "pruned": {"from": "dense", "prune": {"ratio": 0.5, "epochs": 1}},
-        "aware": {"from": "dense", "quantize": {"epochs": 1}},
-    }
-    trial = experiment(variants, train={"epochs": 1, "progressive_resizing": {"initial_scale": 0.5}})
-    resizing = {name: recipe_for(trial, name).progressive_resizing is not None for name in ("dense", *variants)}
-    assert resizing == {"dense": True, "student": True, "looking": False, "pruned": True, "aware": False}
-
-
 def test_a_student_whose_features_are_compared_is_not_compiled():
     train = {"epochs": 1, "compile": "auto"}
     distil = {"from": "dense", "distil": {"width": 0.5}}

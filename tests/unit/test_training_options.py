@@ -10,7 +10,6 @@ from safetensors.torch import load_file
 from torch import nn
 from training_fixtures import history, same, spoil_weights_once, stopping_after, train, training_spec, with_recipe
 
-from slimline.config.model import ModelConfig
 from slimline.data.batches import epoch_order, share
 from slimline.data.prepared import PreparedDataset
 from slimline.errors import SlimlineError
@@ -48,7 +47,6 @@ OPTIONS = {
     "average": {"ema_decay": 0.9},
     "mixing": {"augmentation": MIXING},
     "best": {"keep": "best", "monitor": "validation-loss", "ema_decay": 0.9},
-    "resizing": {"progressive_resizing": {"initial_scale": 0.5, "full_from": 0.8}},
     "groups": {"freeze": ["features.0.*"], "learning_rate_multipliers": {"features.*": 0.1}},
 }
 
@@ -56,8 +54,6 @@ OPTIONS = {
 @pytest.mark.parametrize("changes", OPTIONS.values(), ids=OPTIONS)
 def test_each_option_learns_and_resumes_to_the_same_bits(spec, tmp_path, monkeypatch, changes):
     spec = with_recipe(spec, **changes)
-    if "progressive_resizing" in changes:
-        spec = replace(spec, model=ModelConfig(name="resnet8", width=0.5))  # which takes images of any size
     unbroken = train(spec, tmp_path / "a")
     with monkeypatch.context() as patch:
         stopping_after(patch, 30)
