@@ -46,14 +46,12 @@ def step_recipe(recipe: TrainConfig, config: VariantConfig) -> TrainConfig | Non
             "learning_rate": config.distil.learning_rate or recipe.learning_rate,
         }
         if config.distil.feature_weight:
-            # Compiled code does not call the hooks that take the feature maps; teachers see whole images.
-            changes |= {"compile": "never", "progressive_resizing": None}
+            changes["compile"] = "never"  # compiled code does not call the hooks that take the feature maps
     elif config.quantize is not None and config.quantize.epochs:
         changes = {
             "epochs": config.quantize.epochs,
             "learning_rate": config.quantize.learning_rate or recipe.learning_rate / 10,
             "sync_batch_norm": False,  # its statistics are frozen
-            "progressive_resizing": None,  # and ranges of activations are those of whole images
             # A layer that is cut between ranks has no scale per channel.
             "parallelism": "auto" if "tp" in recipe.parallelism else recipe.parallelism,
         }

@@ -45,19 +45,6 @@ class AugmentationConfig(Config):
         return not any(self.model_dump().values())
 
 
-class ProgressiveResizingConfig(Config):
-    """Training starts on smaller images, which take less time, and ends on whole ones (Howard, fast.ai, 2018)."""
-
-    initial_scale: Annotated[float, Field(ge=0.25, lt=1.0)] = Field(
-        default=0.5, description="Side of the images in the first step, as a share of the whole side."
-    )
-    full_from: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
-        default=0.75,
-        description="Share of all steps after which images are whole. Until then they grow evenly, by multiples of 4 "
-        "pixels.",
-    )
-
-
 class EarlyStoppingConfig(Config):
     """When to stop before the last epoch, judged on the validation split by `monitor`."""
 
@@ -112,11 +99,6 @@ class TrainConfig(Config):
         description="Decay per step of a moving average of the weights; where set, the average is validated and ships.",
     )
     augmentation: AugmentationConfig = Field(default_factory=AugmentationConfig, description="Random image changes.")
-    progressive_resizing: ProgressiveResizingConfig | None = Field(
-        default=None,
-        description="Start on smaller images and end on whole ones: less to compute for about the same accuracy. Not "
-        "for models that take images of one size; feature matching and quantization-aware training leave it out.",
-    )
     freeze: list[str] = Field(
         default=[],
         description="Patterns of parameter names (`layer1.*`) that stay as they start; not inherited by variants.",

@@ -5,25 +5,21 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import torch
 from pydantic import BaseModel, ConfigDict
 
 from slimline.config.cluster import ClusterConfig
 from slimline.config.model import ModelConfig
 from slimline.config.students import can_be_remembered
-from slimline.config.train import ProgressiveResizingConfig, TrainConfig
+from slimline.config.train import TrainConfig
 from slimline.config.variants import PruneConfig
 from slimline.data.prepared import PreparedDataset, Stats
-from slimline.errors import SlimlineError
 from slimline.files import write_json
 from slimline.models.architecture import Architecture
 from slimline.models.artifact import build
-from slimline.models.count import count_macs
 from slimline.models.feature_maps import common_sizes, last_layers
 from slimline.models.registry import architecture_for
 from slimline.plan.allocation import choose
 from slimline.plan.footprint import Teachers, footprint, teachers_footprint
-from slimline.training.resizing import smallest_size
 
 FORMAT = 1
 # Of a scan for sensitivity, see `slimline.compression.sensitivity`: images in a trial, and trials of a layer at most.
@@ -71,13 +67,10 @@ def plan_variant(
         prune: settings of the pruning, where that is the step.
 
     Raises:
-        SlimlineError: no layout holds the job, student and teacher have no feature maps to compare, or the model takes
-            images of one size and the recipe has several.
+        SlimlineError: no layout holds the job, or student and teacher have no feature maps to compare.
     """
     data = PreparedDataset.open(prepared)
     architecture = architecture_for(model, data.stats)
-    if recipe.progressive_resizing is not None:
-        check_resizing(variant, architecture, recipe.progressive_resizing)
     size = footprint(architecture)
     if teacher is not None:
         size = replace(size, teachers=_teachers(variant, architecture, teacher, recipe, data.stats))
@@ -100,31 +93,6 @@ def plan_variant(
                 "batch_size": recipe.batch_size,
             },
         },
-    )
-
-
-def check_resizing(variant: str, architecture: Architecture, config: ProgressiveResizingConfig) -> None:
-    """Smaller images must be possible, and less to compute.
-
-    Raises:
-        SlimlineError: they are not.
-    """
-    channels, *whole = architecture.image_shape
-    small = smallest_size(whole, config)
-    with torch.random.fork_rng(devices=[]):
-        model = build(architecture)
-    why = "computes as much for them as for whole ones"
-    try:
-        if count_macs(model, (channels, *small)) < count_macs(model, architecture.image_shape):
-            return
-    except (RuntimeError, ValueError, AssertionError) as error:
-        why = str(error).strip().splitlines()[0]
-    raise SlimlineError(
-        what="The model does not train on smaller images.",
-        where=f"train.progressive_resizing, variant {variant}",
-        got=f"{architecture.name} on {small[0]}x{small[1]} pixels: {why}",
-        expected="a model that takes images of several sizes, such as a convolutional network with global pooling",
-        next_step="take `train.progressive_resizing` out, raise its `initial_scale`, or choose another model",
     )
 
 

@@ -57,14 +57,13 @@ class LiveConv2d(nn.Conv2d):
         return functional.conv2d(input, weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
-def fit_kernels(model: nn.Module, image_shape: tuple[int, int, int], by_matrices: bool, one_size: bool = True) -> int:
+def fit_kernels(model: nn.Module, image_shape: tuple[int, int, int], by_matrices: bool) -> int:
     """Has the model's convolutions compute as suits the size of their maps, in place.
 
     Args:
-        model: a network.
-        image_shape: [c, h, w] of the largest images that it will see.
+        model: a network for images of one size.
+        image_shape: [c, h, w] of these.
         by_matrices: whether those that gain by it are products of matrices where they compute in bf16.
-        one_size: whether all images have this shape; else no tap is left out.
 
     Returns:
         How many convolutions compute in another way than they did.
@@ -75,7 +74,7 @@ def fit_kernels(model: nn.Module, image_shape: tuple[int, int, int], by_matrices
             live_taps(size[axis], layer.kernel_size[axis], layer.stride[axis], int(layer.padding[axis]))
             for axis in (0, 1)
         ]
-        if one_size and any(live.last - live.first < layer.kernel_size[axis] for axis, live in enumerate(axes)):
+        if any(live.last - live.first < layer.kernel_size[axis] for axis, live in enumerate(axes)):
             layer.__class__ = LiveConv2d  # in place: names, weights and hooks stay
             cast(LiveConv2d, layer).rows, cast(LiveConv2d, layer).columns = axes
             found += 1

@@ -14,7 +14,6 @@ from slimline.training.feed import Batch
 from slimline.training.finite import NotFiniteError, first_of_all, not_finite_error
 from slimline.training.optimisation import clip_gradients, set_learning_rate, set_training
 from slimline.training.parallel import gradient_sync
-from slimline.training.resizing import resized, size_at
 from slimline.training.run import Run
 from slimline.training.schedule import learning_rate_at
 from slimline.training.selection import is_best, is_over
@@ -66,7 +65,7 @@ class Trainer(Run):
             batch = next(batches)
             with gradient_sync(self.parallel, last=part == accumulation - 1):
                 with self.precision.autocast():
-                    logits = self.parallel(self._as_small(batch.images, global_step)).float()
+                    logits = self.parallel(batch.images).float()
                 loss = self.loss_sum(logits, batch)
                 # Ranks' gradients are averaged: scaled so, they add up to the mean over the global batch.
                 self.precision.backward(loss * (self.world.size / n_images))
@@ -165,19 +164,8 @@ class Trainer(Run):
 
     def _learning_rate(self, global_step: int) -> float:
         """That of a step of the run, counted from 0, before the multipliers of parameter groups."""
-        return learning_rate_at(*self._in_round(global_step), self.recipe)
-
-    def _as_small(self, images: Tensor, global_step: int) -> Tensor:
-        """Images [n, c, h, w] as the recipe scales them for the model at a step of the run."""
-        config = self.recipe.progressive_resizing
-        if config is None:
-            return images
-        return resized(images, size_at(*self._in_round(global_step), images.shape[2:], config))
-
-    def _in_round(self, global_step: int) -> tuple[int, int]:
-        """A step of the run as one of the round, counted from 0, and how many the round has."""
         first, n_steps = (epochs * self.steps_per_epoch for epochs in (self.epochs.start, len(self.epochs)))
-        return global_step - first, n_steps
+        return learning_rate_at(global_step - first, n_steps, self.recipe)
 
     def _not_finite(self, epoch: int) -> NotFiniteError:
         """The error for the first bad step that any rank has seen, with the images of all."""

@@ -79,8 +79,7 @@ class Run:
         self.model = model.to(world.device).to(memory_format=torch.channels_last)
         if world.device.type == "cpu":
             keep_freed_memory()
-            shape, one_size = self.data.stats.image_shape, self.recipe.progressive_resizing is None
-            fit_kernels(self.model, shape, by_matrices=multiplies_matrices_fast(), one_size=one_size)
+            fit_kernels(self.model, self.data.stats.image_shape, by_matrices=multiplies_matrices_fast())
         freeze(self.model, self.recipe.freeze)
         self.precision = Precision(spec.allocation.precision, world.device)
         self.speed = Speed(
