@@ -12,10 +12,15 @@ pytestmark = pytest.mark.pipeline
 
 VARIANTS = {
     # In steps of 8 channels, so small a network is where the second round should bring it after the first already.
-    "rounds": {"from": "dense", "prune": {"allocation": "sensitivity", "iterations": 2, "epochs": 2, "round_to": 2}},
+    "rounds": {
+        "from": "dense",
+        "prune": {
+            "allocation": "sensitivity", "iterations": 2, "epochs": 2, "round_to": 2, "teacher_weight": 0.5
+        },
+    },
     "untrained": {"from": "dense", "prune": {"epochs": 0}},
     "sparse": {"from": "untrained", "prune": {"granularity": "weights", "ratio": 0.8, "epochs": 1}},
-}
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +40,12 @@ def test_rounds_are_one_course_and_say_what_they_removed(results):
     lines = (results / "rounds/seed-0/history.jsonl").read_text().splitlines()
     kinds = [record["kind"] for record in map(json.loads, lines) if record["kind"] != "step"]
     assert kinds == ["round", "epoch", "round", "epoch"]
+
+
+def test_the_plan_knows_who_teaches(results):
+    teachers = {name: read_json(results / name / "plan.json")["teachers"] for name in ("dense", "rounds", "sparse")}
+    assert teachers["dense"] is teachers["sparse"] is None
+    assert teachers["rounds"]["macs"] == read_json(results / "dense/plan.json")["macs"]
 
 
 def test_without_epochs_the_chain_goes_through(results):
