@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from slimline.compression.teachers import Ensemble, asked_or_remembered, loaded
+from slimline.compression.teachers import Ensemble, distillation, loaded
 from slimline.config.variants import DistilConfig
 from slimline.data.prepared import PreparedDataset
 from slimline.models.architecture import Architecture
@@ -76,15 +76,13 @@ def _loss(
 ) -> LossSum:
     assert spec.parent is not None
     models = loaded(spec.teachers or (spec.parent,), world)
-    settings = step.temperature, step.weight, spec.recipe.label_smoothing
     autocast = Precision(spec.allocation.precision, world.device).autocast
     if not step.feature_weight:
-        teachers = Ensemble(models, step.temperature, autocast=autocast)
-        return Distillation(asked_or_remembered(teachers, data, spec, world, folder), *settings)
+        return distillation(Ensemble(models, step.temperature, autocast=autocast), step.weight, spec, world, folder)
     shape = data.stats.image_shape
     own, theirs = last_layers(student, shape), [last_layers(model, shape) for model in models]
     sizes = common_sizes(own, theirs[0], f"variant {spec.variant}")
     watched_layers = [{size: layers[size] for size in sizes} for layers in theirs]
     watched = Ensemble(models, step.temperature, watched_layers, autocast)
-    distillation = Distillation(watched, *settings)
-    return AttentiveDistillation(distillation, watched, {size: own[size] for size in sizes}, step.feature_weight)
+    on_logits = Distillation(watched, step.temperature, step.weight, spec.recipe.label_smoothing)
+    return AttentiveDistillation(on_logits, watched, {size: own[size] for size in sizes}, step.feature_weight)

@@ -15,7 +15,7 @@ from slimline.compression.allocation import Scan
 from slimline.compression.channels import ChannelGroup
 from slimline.compression.sensitivity import scan_losses
 from slimline.compression.structured import Goal, prune, sizes
-from slimline.compression.teachers import Ensemble, asked_or_remembered, loaded
+from slimline.compression.teachers import Ensemble, distillation, loaded
 from slimline.config.variants import PruneConfig
 from slimline.data.batches import random_sample, share
 from slimline.data.prepared import PreparedDataset
@@ -29,7 +29,7 @@ from slimline.training.evaluate import batch_size
 from slimline.training.feed import Feed
 from slimline.training.history import Pulse
 from slimline.training.job import run_training
-from slimline.training.losses import Distillation, LossSum, cross_entropy
+from slimline.training.losses import LossSum, cross_entropy
 from slimline.training.precision import Precision
 from slimline.training.spec import TrainingSpec
 
@@ -52,13 +52,12 @@ def ratio_after(ratio: float, number: int, rounds: int) -> float:
 def _parent(spec: TrainingSpec, world: World, folder: Path) -> tuple[nn.Module, Architecture, LossSum]:
     assert spec.parent is not None
     model, architecture = load_artifact(spec.parent)
-    config, label_smoothing = _settings(spec), spec.recipe.label_smoothing
+    config = _settings(spec)
     if not config.teacher_weight:
-        return model, architecture, cross_entropy(label_smoothing)
+        return model, architecture, cross_entropy(spec.recipe.label_smoothing)
     autocast = Precision(spec.allocation.precision, world.device).autocast
     teachers = Ensemble(loaded([spec.parent], world), config.temperature, autocast=autocast)
-    teaching = asked_or_remembered(teachers, PreparedDataset.open(spec.prepared), spec, world, folder)
-    return model, architecture, Distillation(teaching, config.temperature, config.teacher_weight, label_smoothing)
+    return model, architecture, distillation(teachers, config.teacher_weight, spec, world, folder)
 
 
 def _prune_round(

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from slimline.config.students import can_be_remembered
-from slimline.config.variants import DistilConfig
 from slimline.data.batches import Rows, share
 from slimline.data.prepared import PreparedDataset
 from slimline.files import replacing
@@ -27,7 +26,7 @@ from slimline.training.distributed import World
 from slimline.training.evaluate import batch_size
 from slimline.training.feed import Batch, Feed
 from slimline.training.history import Pulse
-from slimline.training.losses import Teaching
+from slimline.training.losses import Distillation, Teaching
 from slimline.training.spec import TrainingSpec
 
 CACHE_FILE = "teacher.safetensors"
@@ -97,14 +96,20 @@ def loaded(artifacts: Sequence[Path], world: World) -> list[nn.Sequential]:
     return [model.to(world.device).to(memory_format=torch.channels_last).requires_grad_(False) for model in models]
 
 
-def asked_or_remembered(
-    teachers: Ensemble, data: PreparedDataset, spec: TrainingSpec, world: World, folder: Path
-) -> Teaching:
-    """The teachers' answers, given once for all where each image is always the same; arguments as for `remembered`."""
-    feature_weight = spec.step.feature_weight if isinstance(spec.step, DistilConfig) else 0.0
-    of_data = data.stats.n_train, data.stats.num_classes
-    once = can_be_remembered(feature_weight, spec.recipe.augmentation, *of_data)
-    return remembered(teachers, data, spec, world, folder) if once else teachers
+def distillation(teachers: Ensemble, weight: float, spec: TrainingSpec, world: World, folder: Path) -> Distillation:
+    """The loss on logits alone; teachers answer once for all where each image is always the same.
+
+    Args:
+        teachers: the teachers.
+        weight: of their term.
+        spec: the job.
+        world: the ranks that share the work.
+        folder: the job's folder.
+    """
+    data = PreparedDataset.open(spec.prepared)
+    once = can_be_remembered(0.0, spec.recipe.augmentation, data.stats.n_train, data.stats.num_classes)
+    teaching = remembered(teachers, data, spec, world, folder) if once else teachers
+    return Distillation(teaching, teachers.temperature, weight, spec.recipe.label_smoothing)
 
 
 def remembered(teaching: Teaching, data: PreparedDataset, spec: TrainingSpec, world: World, folder: Path) -> Remembered:
