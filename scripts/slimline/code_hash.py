@@ -16,8 +16,9 @@ from pathlib import Path
 
 LIBRARY = Path(__file__).parent
 PACKAGE = LIBRARY.name
-# An entry point named in a string, such as "slimline.training.job:run", is a dependency as well.
-ENTRY_POINT = re.compile(rf"^({PACKAGE}(?:\.\w+)+):\w+$")
+# What is named in a string is a dependency as well: an entry point ("slimline.training.job:run"), or the module of a
+# process of its own ("slimline.evaluation.proof_worker").
+NAMED = re.compile(rf"^({PACKAGE}(?:\.\w+)+)(?::\w+)?$")
 
 
 def code_hash(source: Path) -> str:
@@ -63,10 +64,8 @@ def _imported_modules(tree: ast.AST) -> Iterator[str]:
             yield node.module
             # What is imported from a package may be a module of it.
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif (
-            isinstance(node, ast.Constant) and isinstance(node.value, str) and (entry := ENTRY_POINT.match(node.value))
-        ):
-            yield entry[1]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and (named := NAMED.match(node.value)):
+            yield named[1]
 
 
 @cache

@@ -48,8 +48,8 @@ class SlimlineError(Exception):
 class NotSupportedError(SlimlineError):
     """A step that cannot be done for one model: its variant ends as failed, with the reason, and the others go on.
 
-    Only for what a library or a runtime cannot do, or did wrongly. A user's mistake, a full disk or a fault of our
-    own is another error, which ends the run.
+    Only for what a library or a runtime cannot do, or did wrongly, and for a training that diverges. A user's mistake,
+    a full disk or a fault of our own is another error, which ends the run.
 
     Args as for `SlimlineError`, and:
         code: short name of the problem.

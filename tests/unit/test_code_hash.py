@@ -34,6 +34,18 @@ def test_an_entry_point_named_in_a_string_counts_as_an_import(script, entry):
     assert "slimline/training/loop.py" in names(script)
 
 
+@pytest.mark.parametrize(
+    ("script", "worker"),
+    [
+        ("prove.py", {"proof_worker.py", "graph.py"}),
+        ("latency.py", {"latency_worker.py"}),
+    ],
+)
+def test_what_a_process_of_its_own_runs_counts_as_an_import(script, worker):
+    assert {f"slimline/evaluation/{name}" for name in worker} <= names(script)
+    assert "slimline/models/session.py" in names(script)
+
+
 def test_every_module_of_the_library_is_reached_by_some_rule_or_is_a_command():
     rules = {path for script in SCRIPTS.glob("*.py") for path in reachable_files(script)}
     commands = {path for path in LIBRARY.rglob("*.py") if '__name__ == "__main__"' in path.read_text()}

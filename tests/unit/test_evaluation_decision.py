@@ -267,6 +267,14 @@ def test_a_seed_beyond_the_limit_is_named():
     assert not any("worst seed" in reason for reason in verdict(make_variant(accuracy_delta_min=-0.01)).reasons)
 
 
+@pytest.mark.parametrize(("ratio", "told"), [(1.1, True), (0.98, True), (0.9, False), (None, False)])
+def test_a_speed_that_is_not_that_of_the_numbers_is_named(ratio, told):
+    """int8 that is fast by its runtime, in which bf16 is as fast."""
+    changes = {"latency_ratio": 0.3, "latency_ratio_fp32": 0.6, "latency_ratio_float": ratio, "runtime": "openvino"}
+    reasons = verdict(make_variant(**changes)).reasons
+    assert any("int8 is no faster than dense in float in OpenVINO" in reason for reason in reasons) == told
+
+
 def test_ties_are_named():
     decided = verdict(make_variant(tied_share=0.167))
     assert any("int8: 16.70 % of the test images have no single largest logit" in reason for reason in decided.reasons)

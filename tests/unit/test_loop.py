@@ -12,7 +12,7 @@ from training_fixtures import history, same, stopping_after, train, training_spe
 from slimline.config.model import ModelConfig
 from slimline.data.batches import samples_digest
 from slimline.data.prepared import PreparedDataset
-from slimline.errors import SlimlineError
+from slimline.errors import NotSupportedError
 from slimline.files import read_json
 from slimline.training import parts
 from slimline.training.evaluate import EVALUATION_BATCH, EVALUATION_PIXELS, batch_size
@@ -127,9 +127,10 @@ def _without_dropout(run, spec, folder):
 
 def test_a_loss_that_is_not_finite_is_named(spec, tmp_path):
     wild = replace(spec, recipe=spec.recipe.model_copy(update={"optimizer": "sgd", "learning_rate": 100.0}))
-    with pytest.raises(SlimlineError, match="not a finite number") as caught:
+    with pytest.raises(NotSupportedError, match="not a finite number") as caught:
         train(replace(wild, model=ModelConfig(name="squeezenet1_1")), tmp_path / "a")
-    assert "train.learning_rate" in str(caught.value)
+    assert caught.value.code == "diverged"
+    assert "lower learning_rate" in str(caught.value)
     report = read_json(tmp_path / "a/not_finite.json")
     assert re.search(r"epoch \d+, step \d+$", report["where"])
     assert 60 < len(report["sample_ids"]) <= 64

@@ -1,5 +1,6 @@
 """Fake quantization: the numbers, their gradients, and that the int8 file computes what was trained."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -200,6 +201,18 @@ def test_ranges_that_find_no_layer_are_refused_and_not_forgotten():
     product.input[1] = "mlp.0.weight"
     model = helper.make_model(helper.make_graph([product], "named", [], []))
     assert ranges_of_values(model, {"mlp.0.input": (0.0, 1.0)}) == {"tokens": (0.0, 1.0)}
+
+
+@pytest.mark.parametrize(
+    ("name", "refused"),
+    [("vit_tiny", True), ("convnext_tiny", True), ("resnet8", False), ("mobilenet_v3_small", False)],
+)
+def test_what_no_range_would_find_is_refused_before_it_is_trained(digits, name, refused):
+    architecture = architecture_for(ModelConfig(name=name), PreparedDataset.open(digits).stats)
+    model = build(architecture)
+    error = pytest.raises(NotSupportedError, match="cannot be trained to be quantized") if refused else nullcontext()
+    with error:
+        quantize_aware.refuse_tokens(model, architecture)
 
 
 def quantize_aware_spec(digits, monkeypatch, folder, **changes):

@@ -131,7 +131,9 @@ def trained_while_searching(wildcards):
         return []
     names = [structure.name for structure in EXPERIMENT.compress.structures]
     outcomes = [compared_pairs(EXPERIMENT.with_finalists([name]), trained=True) for name in names]
-    return per_run("job.json", [pair for pair in outcomes[0] if all(pair in outcome for outcome in outcomes)])
+    common = [pair for pair in outcomes[0] if all(pair in outcome for outcome in outcomes)]
+    # A search over one network may still end without it.
+    return per_run("job.json", [(variant, seed) for variant, seed in common if variant not in names])
 
 
 def outcome_of_search(wildcards):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from slimline.config.variants import DENSE
 from slimline.evaluation import wording
-from slimline.evaluation.artifact_status import TIMING_ERROR, farthest_repeat, timing_error
+from slimline.evaluation.artifact_status import OK, TIMING_ERROR, farthest_repeat, timing_error
 from slimline.evaluation.records import Row, VariantRecord
 from slimline.evaluation.statistics import exceeds
 
@@ -26,10 +26,11 @@ def remarks(variants: Sequence[VariantRecord], rows: Sequence[Row]) -> list[str]
         variants: those that were measured.
         rows: one per variant and seed.
     """
-    return [*(remark for variant in variants for remark in _on(variant)), *_on_timing(rows)]
+    error = timing_error(rows)
+    return [*(remark for variant in variants for remark in _on(variant, error)), *_on_timing(rows)]
 
 
-def _on(variant: VariantRecord) -> list[str]:
+def _on(variant: VariantRecord, error: float) -> list[str]:
     found = []
     drops = [check for check in variant.gate if check.criterion == "accuracy_drop"]
     to_dense = all(check.reference == DENSE for check in drops)
@@ -38,6 +39,12 @@ def _on(variant: VariantRecord) -> list[str]:
         found.append(
             f"{variant.variant} passes on the mean of {variant.n_seeds} seeds, but its worst seed loses "
             f"{wording.points(-worst)} points: choose the seed to ship with care."
+        )
+    ratio = variant.latency_ratio_float
+    if variant.artifact_status == OK and ratio is not None and ratio > 1 / (1 + error):
+        found.append(
+            f"{variant.variant} is no faster than {variant.parent} in float in {wording.runtime(variant.runtime)} "
+            f"({wording.speed(ratio)}): what it gains over dense is not gained by its {variant.dtype}."
         )
     if variant.tied_share > 0:
         found.append(

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from slimline import __version__
 from slimline.data.prepared import PreparedDataset
-from slimline.errors import SlimlineError
+from slimline.errors import NotSupportedError
 from slimline.files import copy_file, replacing_folder, write_json
 from slimline.models.architecture import Architecture
 from slimline.models.artifact import build, save_artifact
@@ -75,7 +75,7 @@ def run_training(
 
     Raises:
         StoppedError: a stop was requested; a checkpoint holds the position.
-        SlimlineError: loss or gradient became infinite or not a number, twice.
+        NotSupportedError: loss or gradient became infinite or not a number, twice.
     """
     # cuBLAS gives the same bits each time only with a workspace of this form; read when it starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -112,7 +112,7 @@ def _at_the_second_try(
     """What `train` gives; where a number is not finite, it goes back to the last checkpoint, once.
 
     Raises:
-        SlimlineError: it was so twice.
+        NotSupportedError: it was so twice.
     """
     try:
         return train(None)
@@ -172,19 +172,21 @@ def _trained(
         del trainer  # its model and optimizer would stay in memory beside those of the next round
 
 
-def _diverged(error: NotFiniteError, folder: Path, world: World) -> SlimlineError:
+def _diverged(error: NotFiniteError, folder: Path, world: World) -> NotSupportedError:
+    """The error that ends this variant: with these settings it cannot be trained, and would end the same way again."""
     file = folder / NOT_FINITE_FILE
     if world.is_main:
         write_json(file, {"where": error.where, "found": error.found, "sample_ids": error.sample_ids})
     images = f" on the images of this step: {', '.join(error.sample_ids[:3])}, … (all in {file})"
     if not error.sample_ids:
         images = ""
-    return SlimlineError(
+    return NotSupportedError(
         "The training loss or its gradient is not a finite number any more.",
         where=error.where,
         got=f"{error.found}; twice, with a return to the last checkpoint between",
         expected=f"finite numbers{images}",
-        next_step="lower train.learning_rate, raise train.warmup, or set train.gradient_clipping: 1.0",
+        next_step="lower learning_rate (of train or the variant), raise train.warmup, or set train.gradient_clipping",
+        code="diverged",
     )
 
 
