@@ -208,7 +208,8 @@ def test_ranges_that_find_no_layer_are_refused_and_not_forgotten():
     [("vit_tiny", True), ("convnext_tiny", True), ("resnet8", False), ("mobilenet_v3_small", False)],
 )
 def test_what_no_range_would_find_is_refused_before_it_is_trained(digits, name, refused):
-    architecture = architecture_for(ModelConfig(name=name), PreparedDataset.open(digits).stats)
+    stats = replace(PreparedDataset.open(digits).stats, height=64, width=64)
+    architecture = architecture_for(ModelConfig(name=name), stats)
     model = build(architecture)
     error = pytest.raises(NotSupportedError, match="cannot be trained to be quantized") if refused else nullcontext()
     with error:
