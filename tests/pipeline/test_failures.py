@@ -52,31 +52,36 @@ def test_a_mistake_that_shows_only_in_a_rule_is_one_clear_screen(clone, tiny):
 
 
 def test_a_step_that_cannot_be_done_is_a_row_with_its_reason_and_the_rest_is_made(clone, tiny):
-    """Nothing can be pruned where layers have no more channels than what they are rounded to. Steps can be too long."""
-    recipe = {"epochs": 1, "batch_size": 64, "optimizer": "sgd", "learning_rate": 0.001, "seeds": [0]}
+    """With no more channels than the multiple that they are rounded to, there is nothing to prune."""
     variants = {
-        "wild": {"from": "dense", "finetune": {"epochs": 1, "learning_rate": 100}},
         "unmade": {"from": "dense", "prune": {"ratio": 0.01, "round_to": 64, "epochs": 1}},
         "unmade-int8": {"from": "unmade", "quantize": {}},
         "int8": {"from": "dense", "quantize": {}},
     }
-    model = {"name": "squeezenet1_1"}
-    config = clone.write_config("tiny", **(tiny | {"model": model, "train": recipe, "variants": variants}))
+    config = clone.write_config("tiny", **(tiny | {"variants": variants}))
     result = clone.snakemake("--cores", 2, *config)
     assert "slimline: prune (variant unmade, seed 0) cannot be done; the other variants go on." in result.stdout
-    screen = " ".join(result.stdout.split())
-    assert "unmade-int8 failed: its parent unmade failed: The model squeezenet1_1 cannot" in screen
+    assert "unmade-int8 failed: its parent unmade failed: The model convnet cannot" in " ".join(result.stdout.split())
     metrics = pd.read_csv(clone.folder / "results/tiny/metrics.csv").set_index("variant")
-    assert list(metrics.index) == ["dense", "wild", "unmade", "unmade-int8", "int8"]
-    assert "gradient is not a finite number any more" in metrics.loc["wild", "artifact_status"]
+    assert list(metrics.index) == ["dense", "unmade", "unmade-int8", "int8"]
     assert metrics.loc[["dense", "int8"], "accuracy"].notna().all()
-    measured = ["accuracy", "latency_p50_ms", "size_bytes"]
-    assert metrics.loc[["wild", "unmade", "unmade-int8"], measured].isna().all(axis=None)
+    assert metrics.loc[["unmade", "unmade-int8"], ["accuracy", "latency_p50_ms", "size_bytes"]].isna().all(axis=None)
     assert "no channel was to go: the ratio is too small" in metrics.loc["unmade", "artifact_status"]
     assert metrics.loc["int8", "integer_operators"] > 0
     report = (clone.folder / "results/tiny/report.html").read_text(encoding="utf-8")
     assert "no channel was to go: the ratio is too small" in report
     assert clone.jobs("--cores", 1, *config) == {}
+
+
+def test_a_training_that_diverges_is_a_row_with_its_reason_and_the_rest_is_made(clone, tiny):
+    recipe = {"epochs": 1, "batch_size": 64, "optimizer": "sgd", "learning_rate": 0.001, "seeds": [0]}
+    variants = {"wild": {"from": "dense", "finetune": {"epochs": 1, "learning_rate": 100}}}
+    changes = {"model": {"name": "squeezenet1_1"}, "train": recipe, "variants": variants}
+    result = clone.snakemake("--cores", 2, *clone.write_config("tiny", **(tiny | changes)))
+    assert "slimline: finetune (variant wild, seed 0) cannot be done; the other variants go on." in result.stdout
+    metrics = pd.read_csv(clone.folder / "results/tiny/metrics.csv").set_index("variant")
+    assert "gradient is not a finite number any more" in metrics.loc["wild", "artifact_status"]
+    assert metrics["accuracy"].notna().to_dict() == {"dense": True, "wild": False}
 
 
 def test_nothing_is_made_of_a_file_that_cannot_be_used(finished_copy):
