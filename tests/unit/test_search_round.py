@@ -18,6 +18,7 @@ from slimline.search.steps import judge_round
 
 CONFIG = CompressConfig(prune_ratios=[0.5], student_widths=[], rounds=1, trial_epochs=1)
 LABELS = np.arange(10) % 5
+MEASURED = ("validation", "latency", "exports", "proofs")
 
 
 def write_answers(path, n_wrong):
@@ -34,14 +35,14 @@ class Files:
     def __init__(self, folder, structures):
         self.folder = folder
         self.trials = [Trial(f"try-{name}-e1", name, name) for name in structures]
-        self.paths = {name: [] for name in ("validation", "latency", "exports", "proofs", "jobs")}
+        self.paths = {name: [self.path(structure, name) for structure in structures] for name in MEASURED} | {
+            "jobs": []
+        }
         for trial in self.trials:
             write_answers(self.path(trial.structure, "validation"), 2)
             self.write_latency(trial.structure)
             write_json(self.path(trial.structure, "exports"), {"size_bytes": 250})
             write_proof(self.path(trial.structure, "proofs"), variant=trial.variant)
-            for name in ("validation", "latency", "exports", "proofs"):
-                self.paths[name].append(self.path(trial.structure, name))
         self.dense = write_answers(folder / "dense.parquet", 1), folder / "dense.json"
         write_json(self.dense[1], {"size_bytes": 1000})
 
@@ -95,7 +96,7 @@ def test_what_is_not_proved_does_not_go_on_however_fast_it_is(files):
     assert found.survivors == ["sound"]
 
 
-@pytest.mark.parametrize("name", ["validation", "latency", "exports", "proofs"])
+@pytest.mark.parametrize("name", MEASURED)
 def test_what_could_not_be_made_is_named_with_the_reason(files, name):
     mark([files.path("spoilt", name)], Failure("try-spoilt-e1", 0, "prune", "diverged", "The loss is not finite."))
     found = files.judge()

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from slimline.compression.simulation import SIMULATED, simulate, take_away
+from slimline.compression.simulation import simulate, take_away
 from slimline.compression.weight_range import largest_weight
 from slimline.config.variants import QuantizeConfig
 from slimline.errors import NotSupportedError
@@ -41,9 +41,9 @@ def refuse_tokens(model: nn.Module, architecture: Architecture) -> None:
     The export transposes the weights of products of tokens and gives them other names, so that no range finds them.
 
     Raises:
-        NotSupportedError: less than half of the layers that would be simulated are called on whole images or features.
+        NotSupportedError: less than half of the convolutions and linear layers are called on whole images or features.
     """
-    layers = [module for module in model.modules() if type(module) in SIMULATED and type(module) is not nn.BatchNorm2d]
+    layers = [module for module in model.modules() if type(module) in (nn.Conv2d, nn.Linear)]
     found: set[nn.Module] = set()
 
     def note(layer: nn.Module, inputs: tuple[Tensor, ...], _: Tensor) -> None:

@@ -27,7 +27,7 @@ def remarks(variants: Sequence[VariantRecord], rows: Sequence[Row]) -> list[str]
         rows: one per variant and seed.
     """
     error = timing_error(rows)
-    return [*(remark for variant in variants for remark in _on(variant, error)), *_on_timing(rows)]
+    return [*(remark for variant in variants for remark in _on(variant, error)), *_on_timing(rows, error)]
 
 
 def _on(variant: VariantRecord, error: float) -> list[str]:
@@ -54,7 +54,7 @@ def _on(variant: VariantRecord, error: float) -> list[str]:
     return found
 
 
-def _on_timing(rows: Sequence[Row]) -> list[str]:
+def _on_timing(rows: Sequence[Row], error: float) -> list[str]:
     found = []
     unquiet = [row for row in rows if abs(row.latency_drift) > DRIFT_WORTH_SAYING]
     if unquiet:
@@ -64,7 +64,7 @@ def _on_timing(rows: Sequence[Row]) -> list[str]:
             f"{DRIFT_WORTH_SAYING * 100:g} %, most in {worst.variant}, seed {worst.seed} "
             f"({worst.latency_drift * 100:+.0f} %). Trust the ratios, not the milliseconds."
         )
-    if timing_error(rows) > TIMING_ERROR:
+    if error > TIMING_ERROR:
         found.append(
             f"Dense timed against itself came out {wording.speed(farthest_repeat(rows))}: differences in speed up to "
             "that are noise."

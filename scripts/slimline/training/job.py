@@ -185,7 +185,8 @@ def _diverged(error: NotFiniteError, folder: Path, world: World) -> NotSupported
         where=error.where,
         got=f"{error.found}; twice, with a return to the last checkpoint between",
         expected=f"finite numbers{images}",
-        next_step="lower learning_rate (of train or the variant), raise train.warmup, or set train.gradient_clipping",
+        next_step="lower learning_rate (of train or the variant), raise train.warmup, "
+        "or set train.gradient_clipping: 1.0",
         code="diverged",
     )
 
