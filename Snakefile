@@ -8,7 +8,7 @@ from snakemake_logger_plugin_slimline.command_line import one_screen
 
 from slimline.config.load import read_yaml
 
-min_version("9.19")
+min_version("9.27")
 
 # A config given on the command line replaces the embedded default. Snakemake would merge the two, and the
 # default's variants would turn up in an experiment that never named them.

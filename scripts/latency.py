@@ -1,4 +1,4 @@
-"""Rule latency: how long the file that ships takes, in turns with the dense model and its own parent."""
+"""Rules latency and time_trial: how long a file takes, in turns with the dense model and its own parent."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 
 def measure() -> None:
-    """Once nothing else of this working folder computes here."""
+    """Once nothing else of this working folder computes here, if the file is to be timed alone."""
     variant, seed = snakemake.wildcards.variant, int(snakemake.wildcards.seed)
     parent_onnx = snakemake.input.get("parent")
-    wait_for_jobs(lambda why: tell(f"latency (variant {variant}, seed {seed}) {why}"))
+    if snakemake.params.alone:
+        wait_for_jobs(lambda why: tell(f"latency (variant {variant}, seed {seed}) {why}"))
     measure_latency(
         onnx=Path(snakemake.input.onnx),
         references=References(

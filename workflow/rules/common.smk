@@ -8,9 +8,10 @@ from snakemake_logger_plugin_slimline.command_line import one_screen, options
 from snakemake_logger_plugin_slimline.words import count
 
 from slimline.code_hash import code_hash
-from slimline.config.compress import trials_of_round
+from slimline.config.compress import trial_variants, trials_of_round
 from slimline.config.load import load_cluster, load_experiment
 from slimline.config.recipes import recipe_for
+from slimline.config.variants import DENSE
 from slimline.config.weights import with_digests
 from slimline.cpu import let_waiting_threads_sleep
 from slimline.files import read_json
@@ -61,6 +62,7 @@ BENCHMARKS = f"{RESULTS}/benchmarks"
 RUN = f"{RESULTS}/{{variant}}/seed-{{seed}}"
 REPORT = f"{RESULTS}/report.html"
 METRICS_CSV = f"{RESULTS}/metrics.csv"
+SEARCH_PRIORITY = 2  # above `latency`, which takes all cores
 
 
 wildcard_constraints:
@@ -206,6 +208,14 @@ def teacher_plan(variant):
         "number": len(SEEDS) if distil and distil.teachers == "seeds" else 1,
         "feature_weight": distil.feature_weight if distil else 0.0,
     }
+
+
+def comes_first(wildcards):
+    """Priority: of what a search waits for above all else, since the length of the run hangs on it."""
+    if EXPERIMENT.compress is None or int(wildcards.seed) != SEEDS[0]:
+        return 0
+    tried = {DENSE, *trial_variants(EXPERIMENT.compress), *EXPERIMENT.compress.quantizations}
+    return SEARCH_PRIORITY if wildcards.variant in tried else 0
 
 
 def quantized_to(wildcards):

@@ -17,6 +17,7 @@ rule prune:
         f"{BENCHMARKS}/prune/{{variant}}-seed-{{seed}}.tsv"
     wildcard_constraints:
         variant=names_of("prune"),
+    priority: comes_first
     localrule: True
     conda:
         "../../environment.yml"
@@ -51,6 +52,7 @@ rule distil:
         f"{BENCHMARKS}/distil/{{variant}}-seed-{{seed}}.tsv"
     wildcard_constraints:
         variant=names_of("distil"),
+    priority: comes_first
     localrule: True
     conda:
         "../../environment.yml"
@@ -148,6 +150,7 @@ rule export:
         f"{BENCHMARKS}/export/{{variant}}-seed-{{seed}}.tsv"
     wildcard_constraints:
         variant=names_of("train", "prune", "distil", "finetune"),
+    priority: comes_first
     conda:
         "../../environment.yml"
     resources:
@@ -187,6 +190,7 @@ rule quantize:
         f"{BENCHMARKS}/quantize/{{variant}}-seed-{{seed}}.tsv"
     wildcard_constraints:
         variant=names_of("quantize"),
+    priority: comes_first
     conda:
         "../../environment.yml"
     resources:

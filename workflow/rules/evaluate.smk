@@ -9,6 +9,7 @@ rule prove:
         f"{LOGS}/prove/{{variant}}-seed-{{seed}}.log",
     benchmark:
         f"{BENCHMARKS}/prove/{{variant}}-seed-{{seed}}.tsv"
+    priority: comes_first
     conda:
         "../../environment.yml"
     resources:
@@ -61,7 +62,7 @@ rule latency:
         f"{LOGS}/latency/{{variant}}-seed-{{seed}}.log",
     benchmark:
         f"{BENCHMARKS}/latency/{{variant}}-seed-{{seed}}.tsv"
-    # All cores are seldom free at once: then this comes first, since a search waits for it.
+    # All cores are seldom free at once: then this comes first.
     priority: 1
     conda:
         "../../environment.yml"
@@ -73,6 +74,7 @@ rule latency:
         latency=dumped(EXPERIMENT.evaluation.latency),
         parent=lambda wildcards: EXPERIMENT.parent(wildcards.variant),
         dtype=quantized_to,
+        alone=True,
         code=code_of("latency"),
     script:
         "../../scripts/latency.py"

@@ -42,6 +42,7 @@ rule validate:
         f"{LOGS}/validate/{{variant}}-seed-{{seed}}.log",
     benchmark:
         f"{BENCHMARKS}/validate/{{variant}}-seed-{{seed}}.tsv"
+    priority: comes_first
     conda:
         "../../environment.yml"
     resources:
@@ -53,6 +54,21 @@ rule validate:
         code=code_of("predict"),
     script:
         "../../scripts/predict.py"
+
+
+# A trial would wait long for all cores, and the search with it. It needs no more than ratios to choose by, and those
+# hold beside other work, since they are taken in turns; what is chosen is timed alone.
+use rule latency as time_trial with:
+    output:
+        f"{RUN}/trial_latency.json",
+    log:
+        f"{LOGS}/time_trial/{{variant}}-seed-{{seed}}.log",
+    benchmark:
+        f"{BENCHMARKS}/time_trial/{{variant}}-seed-{{seed}}.tsv"
+    priority: comes_first
+    threads: EXPERIMENT.evaluation.latency.threads
+    params:
+        alone=False,
 
 
 # Forecasts are of the plan, brought to what the dense model of the same seed really took.
@@ -70,6 +86,7 @@ checkpoint search_plan:
         f"{LOGS}/search_plan.log",
     benchmark:
         f"{BENCHMARKS}/search_plan.tsv"
+    priority: SEARCH_PRIORITY
     localrule: True
     conda:
         "../../environment.yml"
@@ -85,7 +102,7 @@ checkpoint search_round:
         unpack(round_before),
         plan=f"{SEARCH}/plan.json",
         validation=of_round("validation.parquet"),
-        latency=of_round("latency.json"),
+        latency=of_round("trial_latency.json"),
         exports=of_round("export.json"),
         proofs=of_round("proof.json"),
         jobs=of_round("job.json", trained=True),
@@ -99,6 +116,7 @@ checkpoint search_round:
         f"{BENCHMARKS}/search_round/{{number}}.tsv"
     wildcard_constraints:
         number=r"\d+",
+    priority: SEARCH_PRIORITY
     localrule: True
     conda:
         "../../environment.yml"
@@ -119,6 +137,7 @@ checkpoint search:
         f"{LOGS}/search.log",
     benchmark:
         f"{BENCHMARKS}/search.tsv"
+    priority: SEARCH_PRIORITY
     localrule: True
     conda:
         "../../environment.yml"

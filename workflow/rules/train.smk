@@ -16,6 +16,7 @@ rule train:
         f"{BENCHMARKS}/train/{{variant}}-seed-{{seed}}.tsv"
     wildcard_constraints:
         variant=names_of("train"),
+    priority: comes_first
     localrule: True
     conda:
         "../../environment.yml"
