@@ -75,6 +75,29 @@ def test_the_test_split_has_no_part_in_what_is_chosen(searched):
     assert not list(results(clone).glob("try-*/seed-1"))
 
 
+def test_a_trial_does_not_wait_for_all_cores_to_be_timed(searched):
+    clone, _ = searched
+    assert list(results(clone).glob("try-*/seed-0/trial_latency.json"))
+    assert not list(results(clone).glob("try-*/seed-*/latency.json"))
+    for variant in search_of(clone).finalists:  # these are timed alone
+        assert (results(clone) / variant / "seed-0/latency.json").exists()
+
+
+def test_what_a_search_waits_for_comes_before_what_does_not_wait_for_it(clone, tiny):
+    changes = {
+        "dataset": {"name": "digits", "validation": 0.2},
+        "variants": {},
+        "gate": {"accuracy_drop": COMPRESS["accuracy_drop"]},
+        "train": tiny["train"] | {"seeds": [2, 0, 1]},
+    }
+    quick = COMPRESS | {"student_widths": [], "trial_epochs": 1, "rounds": 1}
+    config = clone.write_config("found", **tiny | changes, compress=quick)
+    others = [f"results/found/dense/seed-{seed}/model.onnx" for seed in (0, 1)]
+    clone.snakemake("--cores", 1, *others, "results/found/search.json", *config)
+    ended_ns = [(clone.folder / file).stat().st_mtime_ns for file in ("results/found/search.json", *others)]
+    assert ended_ns[0] == min(ended_ns)
+
+
 def test_the_report_says_how_the_variants_were_found(searched):
     clone, _ = searched
     page = (results(clone) / "report.html").read_text()
