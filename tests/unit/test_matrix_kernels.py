@@ -11,7 +11,13 @@ from torch.nn import functional
 from torchvision.models import resnet18
 
 from slimline.training.live_kernels import LiveConv2d, fit_kernels
-from slimline.training.matrix_kernels import Convolution, MatrixConv2d, gains_by_matrices
+from slimline.training.matrix_kernels import (
+    Convolution,
+    LibraryConvolution,
+    MatrixConv2d,
+    MatrixGradientConv2d,
+    faster_kind,
+)
 
 
 @given(
@@ -25,13 +31,12 @@ def test_outputs_and_gradients_are_those_of_a_convolution(height, width, kernel,
     images = torch.randn(3, 2, height, width, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(4, 2, *kernel, dtype=torch.float64, requires_grad=True)
     theirs = functional.conv2d(images, weight, None, stride, padding)
-    ours = Convolution.apply(images, weight, stride, padding)
-    torch.testing.assert_close(ours, theirs)
     given_back = torch.randn_like(theirs)
-    torch.testing.assert_close(
-        torch.autograd.grad(ours, (images, weight), given_back),
-        torch.autograd.grad(theirs, (images, weight), given_back),
-    )
+    their_gradients = torch.autograd.grad(theirs, (images, weight), given_back)
+    for function in (Convolution, LibraryConvolution):
+        ours = function.apply(images, weight, stride, padding)
+        torch.testing.assert_close(ours, theirs)
+        torch.testing.assert_close(torch.autograd.grad(ours, (images, weight), given_back), their_gradients)
 
 
 def conv(channels, **settings):
@@ -39,20 +44,24 @@ def conv(channels, **settings):
 
 
 @pytest.mark.parametrize(
-    ("layer", "size", "gains"),
+    ("layer", "size", "kind"),
     [
-        (conv(512), (4, 4), True),
-        (conv(256), (4, 4), True),
-        (conv(256), (5, 5), False),  # so many pixels that the library does not wait for weights
-        (conv(128), (4, 4), False),  # so few weights that it does not either
-        (conv(1024), (8, 8), False),  # so many pixels that copies of them take the time
-        (conv(512, stride=2), (14, 14), True),  # 7 x 7 of them come out
-        (nn.Conv2d(512, 512, 1), (4, 4), False),  # a product of matrices as it is
-        (conv(512, groups=512), (4, 4), False),
+        (conv(512), (4, 4), MatrixConv2d),
+        (conv(256), (4, 4), MatrixConv2d),
+        (conv(256), (5, 5), MatrixGradientConv2d),  # so many pixels that the library does not wait for weights
+        (conv(128), (4, 4), MatrixGradientConv2d),  # so few weights that it does not either
+        (conv(64), (7, 7), None),
+        (conv(1024), (8, 8), None),  # so many pixels that copies of them take the time
+        (conv(512, stride=2), (14, 14), MatrixConv2d),  # 7 x 7 of them come out
+        (nn.Conv2d(512, 512, 1), (4, 4), None),  # a product of matrices as it is
+        (conv(512, groups=512), (4, 4), None),
+        (nn.Conv2d(1, 64, 3), (28, 28), MatrixConv2d),  # grey images
+        (nn.Conv2d(1, 64, 7), (28, 28), None),
+        (nn.Conv2d(3, 64, 3), (32, 32), None),
     ],
 )
-def test_layers_of_many_weights_and_few_pixels_gain(layer, size, gains):
-    assert gains_by_matrices(layer, size) is gains
+def test_layers_of_many_weights_and_few_pixels_gain(layer, size, kind):
+    assert faster_kind(layer, size) is kind
 
 
 def outputs_and_gradients(network, images):
@@ -65,13 +74,14 @@ def outputs_and_gradients(network, images):
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_under_autocast_the_numbers_are_those_of_the_library_to_rounding(bias):
+@pytest.mark.parametrize(("side", "kind"), [(2, MatrixConv2d), (4, MatrixGradientConv2d)])
+def test_under_autocast_the_numbers_are_those_of_the_library_to_rounding(bias, side, kind):
     torch.manual_seed(0)
     plain = nn.Sequential(conv(128, bias=bias)).to(memory_format=torch.channels_last)
     ours = copy.deepcopy(plain)
-    assert fit_kernels(ours, (128, 2, 2), by_matrices=True) == 1
-    assert isinstance(ours[0], MatrixConv2d)
-    images = torch.randn(8, 128, 2, 2)
+    assert fit_kernels(ours, (128, side, side), by_matrices=True) == 1
+    assert type(ours[0]) is kind
+    images = torch.randn(8, 128, side, side).contiguous(memory_format=torch.channels_last)
     theirs, their_gradients = outputs_and_gradients(plain, images)
     outputs, gradients = outputs_and_gradients(ours, images)
     assert outputs.dtype == theirs.dtype == torch.bfloat16
@@ -97,6 +107,7 @@ def test_resnet18_on_small_images_uses_both_ways_and_keeps_its_weights():
     fit_kernels(network, (3, 64, 64), by_matrices=True)
     kinds = {name: type(module) for name, module in network.named_modules() if isinstance(module, nn.Conv2d)}
     assert kinds["layer3.0.conv2"] is MatrixConv2d  # 4 x 4 pixels
+    assert kinds["layer2.0.conv2"] is nn.Conv2d  # 8 x 8
     assert kinds["layer1.0.conv1"] is nn.Conv2d  # 16 x 16
     assert kinds["layer3.0.downsample.0"] is nn.Conv2d  # 1 x 1 kernels
     assert LiveConv2d not in kinds.values()  # 2 x 2 in the last layers: every tap meets some pixel

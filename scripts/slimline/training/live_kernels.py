@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from slimline.training.matrix_kernels import MatrixConv2d, gains_by_matrices, n_outputs
+from slimline.training.matrix_kernels import faster_kind, n_outputs
 
 
 class Live(NamedTuple):
@@ -78,8 +78,8 @@ def fit_kernels(model: nn.Module, image_shape: tuple[int, int, int], by_matrices
             layer.__class__ = LiveConv2d  # in place: names, weights and hooks stay
             cast(LiveConv2d, layer).rows, cast(LiveConv2d, layer).columns = axes
             found += 1
-        elif by_matrices and gains_by_matrices(layer, size):
-            layer.__class__ = MatrixConv2d
+        elif by_matrices and (kind := faster_kind(layer, size)):
+            layer.__class__ = kind
             found += 1
     return found
 

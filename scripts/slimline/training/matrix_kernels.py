@@ -5,11 +5,15 @@ weights, as in a network's last stages, each image reads all weights anew for a 
 whose matrix units are fast (AMX in bf16) spend their time waiting for memory. Rows of all images in one product use a
 weight for the whole batch: im2col (Chellapilla, Puri and Simard, "High Performance Convolutional Neural Networks for
 Document Processing", 2006). The copies that it takes are small where maps are.
+
+The gradient of the weights gains before the rest does: the library adds up a gradient of the size of all weights image
+by image. So there is a second kind of layer, of which that alone is a product of matrices.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +25,9 @@ from slimline.cpu import cpu_has_any
 # weights per pixel, are as fast or faster by the library's convolution, at least while no other program wants memory.
 MOST_PIXELS = 49
 FEWEST_CHANNEL_PAIRS_PER_PIXEL = 4096
+FEWEST_FOR_THE_GRADIENT = 160
+# The library has nothing fast in bf16 for images of a single channel; of more taps than this, copies take as long.
+MOST_TAPS_OF_ONE_CHANNEL = 9
 
 
 class Convolution(torch.autograd.Function):
@@ -47,22 +54,54 @@ class Convolution(torch.autograd.Function):
             patches = (rows @ _as_matrix(weight)).view(n, height, width, -1)
             of_images = _sum_of_patches(patches, images.shape, weight.shape[2:], ctx.stride, ctx.padding)
         if ctx.needs_input_grad[1]:
-            patches = _patches(images, weight.shape[2:], ctx.stride, ctx.padding).flatten(0, 2)
-            o, i, kernel_height, kernel_width = weight.shape
-            of_weight = (rows.t() @ patches).view(o, kernel_height, kernel_width, i).permute(0, 3, 1, 2)
+            of_weight = _gradient_of_weight(images, rows, weight.shape, ctx.stride, ctx.padding)
+        return of_images, of_weight, None, None
+
+
+class LibraryConvolution(torch.autograd.Function):
+    """The same by the library, but for the gradient of the weights."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
+        """See the class."""
+        ctx.save_for_backward(images, weight)
+        ctx.stride, ctx.padding = stride, padding
+        return functional.conv2d(images, weight, None, stride, padding)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        """Gradients of images and weights, the latter's channels last in memory."""
+        images, weight = ctx.saved_tensors
+        of_images = of_weight = None
+        if ctx.needs_input_grad[0]:
+            of_images, _, _ = torch.ops.aten.convolution_backward(
+                gradients[0], images, weight, None, ctx.stride, ctx.padding, (1, 1), False, (0, 0), 1,
+                (True, False, False),
+            )  # fmt: skip
+        if ctx.needs_input_grad[1]:
+            rows = gradients[0].permute(0, 2, 3, 1).flatten(0, 2)
+            of_weight = _gradient_of_weight(images, rows, weight.shape, ctx.stride, ctx.padding)
         return of_images, of_weight, None, None
 
 
 class MatrixConv2d(nn.Conv2d):
     """`nn.Conv2d` that is a product of matrices wherever it computes in bf16."""
 
+    convolution: ClassVar[type[torch.autograd.Function]] = Convolution
+
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name that torch gives it)
         """Feature maps [n, o, h', w'] of [n, i, h, w]."""
         if not computes_in_bf16(input):
             return super().forward(input)
         stride, padding = self.stride, (int(self.padding[0]), int(self.padding[1]))
-        outputs: Tensor = Convolution.apply(input.bfloat16(), self.weight.bfloat16(), stride, padding)
+        outputs: Tensor = self.convolution.apply(input.bfloat16(), self.weight.bfloat16(), stride, padding)
         return outputs if self.bias is None else outputs + self.bias.bfloat16()[:, None, None]
+
+
+class MatrixGradientConv2d(MatrixConv2d):
+    """`nn.Conv2d` whose gradient of the weights is a product of matrices wherever it computes in bf16."""
+
+    convolution = LibraryConvolution
 
 
 def computes_in_bf16(images: Tensor) -> bool:
@@ -78,16 +117,20 @@ def multiplies_matrices_fast() -> bool:
     return cpu_has_any(["amx_bf16"])
 
 
-def gains_by_matrices(layer: nn.Conv2d, size: tuple[int, int]) -> bool:
-    """Whether a layer that gets maps of `size` [h, w] is faster as a product of matrices where that is fast at all."""
+def faster_kind(layer: nn.Conv2d, size: tuple[int, int]) -> type[MatrixConv2d] | None:
+    """How a layer that gets maps of `size` [h, w] is faster, where products of matrices are fast; None if it is not."""
     height, width = (
         n_outputs(size[axis], layer.kernel_size[axis], layer.stride[axis], int(layer.padding[axis])) for axis in (0, 1)
     )
-    pixels = height * width
-    pairs = layer.in_channels * layer.out_channels
-    is_larger_than_a_point = layer.kernel_size != (1, 1)  # which is a product of matrices anyhow
-    has_weights = pairs >= FEWEST_CHANNEL_PAIRS_PER_PIXEL * pixels
-    return layer.groups == 1 and is_larger_than_a_point and has_weights and pixels <= MOST_PIXELS
+    pixels, taps = height * width, math.prod(layer.kernel_size)
+    pairs_per_pixel = layer.in_channels * layer.out_channels / pixels
+    if layer.groups > 1 or taps == 1:  # a kernel of one pixel is a product of matrices anyhow
+        return None
+    if layer.in_channels == 1 and taps <= MOST_TAPS_OF_ONE_CHANNEL:
+        return MatrixConv2d
+    if pixels > MOST_PIXELS or pairs_per_pixel < FEWEST_FOR_THE_GRADIENT:
+        return None
+    return MatrixConv2d if pairs_per_pixel >= FEWEST_CHANNEL_PAIRS_PER_PIXEL else MatrixGradientConv2d
 
 
 def n_outputs(size: int, kernel: int, stride: int, padding: int) -> int:
@@ -105,6 +148,15 @@ def _patches(images: Tensor, kernel: torch.Size, stride: tuple[int, int], paddin
     padded = functional.pad(images.permute(0, 2, 3, 1), (0, 0, padding[1], padding[1], padding[0], padding[0]))
     height, width = (n_outputs(images.shape[2 + axis], kernel[axis], stride[axis], padding[axis]) for axis in (0, 1))
     return torch.cat([padded[:, rows, columns] for rows, columns in _taps(kernel, stride, height, width)], dim=3)
+
+
+def _gradient_of_weight(
+    images: Tensor, rows: Tensor, shape: torch.Size, stride: tuple[int, int], padding: tuple[int, int]
+) -> Tensor:
+    """Gradient [o, i, kh, kw] by images [n, i, h, w] and gradients of the outputs [n * h' * w', o]."""
+    o, i, *kernel = shape
+    patches = _patches(images, shape[2:], stride, padding).flatten(0, 2)
+    return (rows.t() @ patches).view(o, *kernel, i).permute(0, 3, 1, 2)
 
 
 def _sum_of_patches(
