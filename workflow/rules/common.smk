@@ -62,7 +62,9 @@ BENCHMARKS = f"{RESULTS}/benchmarks"
 RUN = f"{RESULTS}/{{variant}}/seed-{{seed}}"
 REPORT = f"{RESULTS}/report.html"
 METRICS_CSV = f"{RESULTS}/metrics.csv"
-SEARCH_PRIORITY = 2  # above `latency`, which takes all cores
+# What comes first of all that is ready: plans, since one may refuse the experiment; then what a search waits for; then
+# what takes all cores, which are seldom free at once.
+PLAN_PRIORITY, SEARCH_PRIORITY, LATENCY_PRIORITY = 3, 2, 1
 
 
 wildcard_constraints:

@@ -62,8 +62,7 @@ rule latency:
         f"{LOGS}/latency/{{variant}}-seed-{{seed}}.log",
     benchmark:
         f"{BENCHMARKS}/latency/{{variant}}-seed-{{seed}}.tsv"
-    # All cores are seldom free at once: then this comes first.
-    priority: 1
+    priority: LATENCY_PRIORITY
     conda:
         "../../environment.yml"
     threads: machine_cores()

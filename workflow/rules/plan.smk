@@ -10,6 +10,7 @@ rule plan_variant:
         f"{BENCHMARKS}/plan/{{variant}}.tsv"
     wildcard_constraints:
         variant=one_of(TRAINED),
+    priority: PLAN_PRIORITY
     conda:
         "../../environment.yml"
     resources:
@@ -36,6 +37,7 @@ rule plan:
         f"{LOGS}/plan.log",
     benchmark:
         f"{BENCHMARKS}/plan.tsv"
+    priority: PLAN_PRIORITY
     conda:
         "../../environment.yml"
     params:
