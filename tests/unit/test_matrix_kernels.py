@@ -57,6 +57,7 @@ def conv(channels, **settings):
         (conv(512, groups=512), (4, 4), None),
         (nn.Conv2d(1, 64, 3), (28, 28), MatrixConv2d),  # grey images
         (nn.Conv2d(1, 64, 7), (28, 28), None),
+        (nn.Conv2d(1, 32, 3), (28, 28), None),
         (nn.Conv2d(3, 64, 3), (32, 32), None),
     ],
 )

@@ -26,7 +26,9 @@ from slimline.cpu import cpu_has_any
 MOST_PIXELS = 49
 FEWEST_CHANNEL_PAIRS_PER_PIXEL = 4096
 FEWEST_FOR_THE_GRADIENT = 160
-# The library has nothing fast in bf16 for images of a single channel; of more taps than this, copies take as long.
+# The library has nothing fast in bf16 for images of a single channel, but with fewer outputs or more taps than these
+# copies take as long.
+FEWEST_OUTPUTS_OF_ONE_CHANNEL = 64
 MOST_TAPS_OF_ONE_CHANNEL = 9
 
 
@@ -126,8 +128,8 @@ def faster_kind(layer: nn.Conv2d, size: tuple[int, int]) -> type[MatrixConv2d] |
     pairs_per_pixel = layer.in_channels * layer.out_channels / pixels
     if layer.groups > 1 or taps == 1:  # a kernel of one pixel is a product of matrices anyhow
         return None
-    if layer.in_channels == 1 and taps <= MOST_TAPS_OF_ONE_CHANNEL:
-        return MatrixConv2d
+    if layer.in_channels == 1 and layer.out_channels >= FEWEST_OUTPUTS_OF_ONE_CHANNEL:
+        return MatrixConv2d if taps <= MOST_TAPS_OF_ONE_CHANNEL else None
     if pixels > MOST_PIXELS or pairs_per_pixel < FEWEST_FOR_THE_GRADIENT:
         return None
     return MatrixConv2d if pairs_per_pixel >= FEWEST_CHANNEL_PAIRS_PER_PIXEL else MatrixGradientConv2d
