@@ -21,6 +21,11 @@ COMPRESS = {
     "rounds": 2,
     "finalists": 1,
 }
+SETTINGS = {
+    "dataset": {"name": "digits", "validation": 0.2},
+    "variants": {},
+    "gate": {"accuracy_drop": COMPRESS["accuracy_drop"]},
+}
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +33,7 @@ def searched(tmp_path_factory):
     """A finished search, and the arguments that made it."""
     clone = clone_into(tmp_path_factory.mktemp("search") / "clone")
     train = TINY["train"] | {"seeds": [0, 1]}
-    content = TINY | {
-        "train": train,
-        "dataset": {"name": "digits", "validation": 0.2},
-        "variants": {},
-        "model": MODEL,
-        "gate": {"accuracy_drop": COMPRESS["accuracy_drop"]},
-    }
+    content = TINY | SETTINGS | {"train": train, "model": MODEL}
     config = clone.write_config("found", **content, compress=COMPRESS)
     output = clone.snakemake("--cores", 2, *config).stdout
     assert "a search over 2 structures" in output
@@ -84,12 +83,7 @@ def test_a_trial_does_not_wait_for_all_cores_to_be_timed(searched):
 
 
 def test_what_a_search_waits_for_comes_before_what_does_not_wait_for_it(clone, tiny):
-    changes = {
-        "dataset": {"name": "digits", "validation": 0.2},
-        "variants": {},
-        "gate": {"accuracy_drop": COMPRESS["accuracy_drop"]},
-        "train": tiny["train"] | {"seeds": [1, 0]},
-    }
+    changes = SETTINGS | {"train": tiny["train"] | {"seeds": [1, 0]}}
     quick = COMPRESS | {"student_widths": [], "trial_epochs": 1, "rounds": 1}
     config = clone.write_config("found", **tiny | changes, compress=quick)
     other, plan = "results/found/dense/seed-0/job.json", "results/found/search/plan.json"
@@ -126,9 +120,7 @@ def test_one_more_ratio_trains_what_is_new_alone(searched, tmp_path):
 
 
 def test_what_may_be_chosen_is_planned_before_anything_is_trained(clone, tiny):
-    dataset = {"name": "digits", "validation": 0.2}
-    gate = {"accuracy_drop": COMPRESS["accuracy_drop"]}
-    config = clone.write_config("found", **tiny | {"dataset": dataset, "variants": {}, "gate": gate}, compress=COMPRESS)
+    config = clone.write_config("found", **tiny | SETTINGS, compress=COMPRESS)
     jobs = clone.jobs("plan", *config)
     assert jobs["plan_variant"] == 1 + 2
     assert "train" not in jobs
@@ -136,13 +128,7 @@ def test_what_may_be_chosen_is_planned_before_anything_is_trained(clone, tiny):
 
 def test_what_is_compared_whatever_is_found_does_not_wait_for_the_search(clone, tiny):
     """Dense of the second seed, and the control that all networks share, fill the cores that trials leave free."""
-    changes = {
-        "dataset": {"name": "digits", "validation": 0.2},
-        "variants": {},
-        "gate": {"accuracy_drop": COMPRESS["accuracy_drop"]},
-        "train": tiny["train"] | {"seeds": [0, 1]},
-        "evaluation": {"control": True},
-    }
+    changes = SETTINGS | {"train": tiny["train"] | {"seeds": [0, 1]}, "evaluation": {"control": True}}
     pruned = COMPRESS | {"prune_ratios": [0.5, 0.7], "student_widths": []}
     jobs = clone.jobs(*clone.write_config("found", **tiny | changes, compress=pruned))
     assert (jobs["train"], jobs["finetune"]) == (2, 2)

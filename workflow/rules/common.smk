@@ -8,7 +8,7 @@ from snakemake_logger_plugin_slimline.command_line import one_screen, options
 from snakemake_logger_plugin_slimline.words import count
 
 from slimline.code_hash import code_hash
-from slimline.config.compress import trial_variants, trials_of_round
+from slimline.config.compress import trials_of_round
 from slimline.config.load import load_cluster, load_experiment
 from slimline.config.recipes import recipe_for
 from slimline.config.variants import DENSE
@@ -31,8 +31,18 @@ def read_config():
         return experiment, load_cluster(experiment.cluster, clusters), source_fingerprint(experiment.dataset)
 
 
+def tried(compress):
+    """Every variant that a search may measure, dense among them; none where nothing is searched."""
+    if compress is None:
+        return set()
+    epochs = compress.round_epochs
+    rounds = [trials_of_round(compress, epochs, number, None) for number in range(len(epochs))]
+    return {DENSE, *(trial.variant for trials in rounds for trial in trials)}
+
+
 EXPERIMENT, CLUSTER, SOURCE = read_config()
 SEEDS = EXPERIMENT.train.seeds
+TRIED = tried(EXPERIMENT.compress)
 TRAINED = [variant for variant in EXPERIMENT.variant_names if EXPERIMENT.trains(variant)]
 
 ON_CLUSTER = workflow.resource_settings.nodes is not None  # rules are sent to a cluster
@@ -214,10 +224,7 @@ def teacher_plan(variant):
 
 def comes_first(wildcards):
     """Priority: of what a search waits for above all else, since the length of the run hangs on it."""
-    if EXPERIMENT.compress is None or int(wildcards.seed) != SEEDS[0]:
-        return 0
-    tried = {DENSE, *trial_variants(EXPERIMENT.compress), *EXPERIMENT.compress.quantizations}
-    return SEARCH_PRIORITY if wildcards.variant in tried else 0
+    return SEARCH_PRIORITY if wildcards.variant in TRIED and int(wildcards.seed) == SEEDS[0] else 0
 
 
 def quantized_to(wildcards):

@@ -128,8 +128,9 @@ def faster_kind(layer: nn.Conv2d, size: tuple[int, int]) -> type[MatrixConv2d] |
     pairs_per_pixel = layer.in_channels * layer.out_channels / pixels
     if layer.groups > 1 or taps == 1:  # a kernel of one pixel is a product of matrices anyhow
         return None
-    if layer.in_channels == 1 and layer.out_channels >= FEWEST_OUTPUTS_OF_ONE_CHANNEL:
-        return MatrixConv2d if taps <= MOST_TAPS_OF_ONE_CHANNEL else None
+    has_many_outputs = layer.out_channels >= FEWEST_OUTPUTS_OF_ONE_CHANNEL
+    if layer.in_channels == 1 and has_many_outputs and taps <= MOST_TAPS_OF_ONE_CHANNEL:
+        return MatrixConv2d
     if pixels > MOST_PIXELS or pairs_per_pixel < FEWEST_FOR_THE_GRADIENT:
         return None
     return MatrixConv2d if pairs_per_pixel >= FEWEST_CHANNEL_PAIRS_PER_PIXEL else MatrixGradientConv2d
