@@ -150,7 +150,13 @@ def _patches(images: Tensor, kernel: torch.Size, stride: tuple[int, int], paddin
     """What the kernel sees at each place [n, h', w', kh * kw * i] of images [n, i, h, w]."""
     padded = functional.pad(images.permute(0, 2, 3, 1), (0, 0, padding[1], padding[1], padding[0], padding[0]))
     height, width = (n_outputs(images.shape[2 + axis], kernel[axis], stride[axis], padding[axis]) for axis in (0, 1))
-    return torch.cat([padded[:, rows, columns] for rows, columns in _taps(kernel, stride, height, width)], dim=3)
+    image, row, column, channel = padded.stride()
+    # A view in which each patch is whole: one copy that writes in order, a row of a patch at a time.
+    seen = padded.as_strided(
+        (len(images), height, width, *kernel, images.shape[1]),
+        (image, row * stride[0], column * stride[1], row, column, channel),
+    )
+    return seen.reshape(len(images), height, width, -1)
 
 
 def _gradient_of_weight(
