@@ -6,6 +6,7 @@ from processors import made_up_processor
 from slimline.config.cluster import ClusterConfig
 from slimline.config.model import ModelConfig
 from slimline.config.train import TrainConfig
+from slimline.config.variants import PruneConfig
 from slimline.data.prepared import PreparedDataset
 from slimline.errors import SlimlineError
 from slimline.files import read_json
@@ -13,7 +14,7 @@ from slimline.models.architecture import Architecture
 from slimline.models.registry import architecture_for
 from slimline.plan.allocation import choose
 from slimline.plan.footprint import Footprint, Teachers, footprint, teachers_footprint
-from slimline.plan.plan import TeacherPlan, plan_variant
+from slimline.plan.plan import TeacherPlan, plan_variant, share_trained
 from slimline.training.spec import Allocation
 
 SIZE = Footprint(
@@ -209,3 +210,29 @@ def test_features_that_cannot_be_compared_are_refused_before_anything_is_queued(
     student = ModelConfig(name="alexnet")  # on larger images than its teacher's
     with pytest.raises(SlimlineError, match="no feature maps of one size"):
         plan_of(digits, tmp_path, student, feature_weight=1.0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "share"),
+    [
+        ({"ratio": 0.75}, 0.25),
+        ({"ratio": 0.75, "iterations": 2}, 0.375),  # half in the first round, a quarter in the second
+        ({"ratio": 0.75, "granularity": "weights"}, 1.0),
+    ],
+)
+def test_fine_tuning_takes_the_share_of_the_channels_that_are_left(settings, share):
+    assert share_trained(PruneConfig(**settings)) == pytest.approx(share)
+
+
+def test_the_plan_of_a_pruning_takes_the_time_of_what_is_left_and_the_memory_of_what_comes(digits, tmp_path):
+    prune = PruneConfig(ratio=0.5, recalibration_samples=0)
+    plans = {}
+    for step, settings in (("finetune", None), ("prune", prune)):
+        output = tmp_path / f"{step}.json"
+        model = ModelConfig(name="convnet")
+        plan_variant("half", step, model, None, recipe(), cluster(), digits, output, settings)
+        plans[step] = read_json(output)
+    whole, half = plans["finetune"], plans["prune"]
+    assert half["cost_cpu_h"] / whole["cost_cpu_h"] == pytest.approx(half["basis"]["share_trained"], rel=0.01)
+    assert half["basis"]["share_trained"] < whole["basis"]["share_trained"] == 1
+    assert half["memory_mb"] == whole["memory_mb"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -16,7 +15,7 @@ from slimline.compression.channels import ChannelGroup
 from slimline.compression.sensitivity import scan_losses
 from slimline.compression.structured import Goal, prune, sizes
 from slimline.compression.teachers import Ensemble, distillation, loaded
-from slimline.config.variants import PruneConfig
+from slimline.config.variants import PruneConfig, ratio_after
 from slimline.data.batches import random_sample, share
 from slimline.data.prepared import PreparedDataset
 from slimline.errors import NotSupportedError
@@ -39,14 +38,6 @@ RECALIBRATION_BATCH = 128
 def run(spec: TrainingSpec, folder: Path) -> None:
     """Entry point of a pruning job."""
     run_training(spec, folder, partial(_parent, folder=folder), change=_prune_round, rounds=_settings(spec).iterations)
-
-
-def ratio_after(ratio: float, number: int, rounds: int) -> float:
-    """The share that is gone after round `number` of `rounds`, from 1 on, when `ratio` is after the last.
-
-    Every round removes the same share of what the one before left (Frankle and Carbin, ICLR 2019).
-    """
-    return 1 - math.pow(1 - ratio, number / rounds)
 
 
 def _parent(spec: TrainingSpec, world: World, folder: Path) -> tuple[nn.Module, Architecture, LossSum]:

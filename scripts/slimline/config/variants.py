@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -75,6 +76,14 @@ class PruneConfig(Config):
     @classmethod
     def _is_consistent(cls, raw: Any, validate: ModelWrapValidatorHandler[PruneConfig]) -> PruneConfig:
         return with_mistakes(lambda: validate(raw), _prune_mistakes(raw))
+
+
+def ratio_after(ratio: float, number: int, rounds: int) -> float:
+    """The share that is gone after round `number` of `rounds`, from 1 on, when `ratio` is after the last.
+
+    Every round removes the same share of what the one before left (Frankle and Carbin, ICLR 2019).
+    """
+    return 1 - math.pow(1 - ratio, number / rounds)
 
 
 class DistilConfig(Config):

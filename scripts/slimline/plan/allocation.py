@@ -164,9 +164,10 @@ def _memory_mb(footprint: Footprint, recipe: TrainConfig, micro_batch: int, part
 def _hours(footprint: Footprint, recipe: TrainConfig, n_samples: int, cluster: ClusterConfig, besides: int) -> float:
     """An upper bound of the training time: forward and backward cost three forward passes of 2 FLOPs per MAC.
 
-    Teachers go forward only, once for each image where their answers are kept.
+    Of a network that was pruned before, their share of it. Teachers go forward only, once for each image where their
+    answers are kept.
     """
-    flops = 2 * footprint.macs * (3 * n_samples * recipe.epochs + besides)
+    flops = 2 * footprint.macs * (3 * n_samples * recipe.epochs * footprint.share_trained + besides)
     if footprint.teachers is not None:
         passes = 1 if footprint.teachers.cache_bytes else recipe.epochs
         flops += 2 * footprint.teachers.macs * n_samples * passes

@@ -46,6 +46,7 @@ class Footprint:
         heads: most ranks that can share its attention evenly; 0 for a model without attention.
         teachers: what the models that teach it need beside it, on every rank.
         layers: convolutions, linear layers and attentions.
+        share_trained: of its work, what a step of training takes; less than 1 where channels go before.
     """
 
     parameters: int
@@ -55,6 +56,7 @@ class Footprint:
     heads: int = 0
     teachers: Teachers | None = None
     layers: int = 0
+    share_trained: float = 1.0
 
 
 def footprint(architecture: Architecture) -> Footprint:

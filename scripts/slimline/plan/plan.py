@@ -11,7 +11,7 @@ from slimline.config.cluster import ClusterConfig
 from slimline.config.model import ModelConfig
 from slimline.config.students import can_be_remembered
 from slimline.config.train import TrainConfig
-from slimline.config.variants import PruneConfig
+from slimline.config.variants import PruneConfig, ratio_after
 from slimline.data.prepared import PreparedDataset, Stats
 from slimline.files import write_json
 from slimline.models.architecture import Architecture
@@ -58,7 +58,7 @@ def plan_variant(
     Args:
         variant: its name.
         step: `train`, or the step on a parent.
-        model: what is trained; for pruning the parent's model, an upper bound of what is left of it.
+        model: what is trained; for pruning the parent's model, or what that was before it was pruned.
         teacher: who teaches it; None where nobody does.
         recipe: epochs, batch size, ranks.
         cluster: what a job may ask for.
@@ -74,7 +74,10 @@ def plan_variant(
     size = footprint(architecture)
     if teacher is not None:
         size = replace(size, teachers=_teachers(variant, architecture, teacher, recipe, data.stats))
-    besides = images_besides(prune, size.layers) if prune is not None else 0
+    besides = 0
+    if prune is not None:
+        besides = images_besides(prune, size.layers)
+        size = replace(size, share_trained=share_trained(prune))
     write_json(
         output,
         {
@@ -91,6 +94,7 @@ def plan_variant(
                 "n_samples": data.stats.n_train,
                 "epochs": recipe.epochs,
                 "batch_size": recipe.batch_size,
+                "share_trained": size.share_trained,
             },
         },
     )
@@ -115,3 +119,15 @@ def images_besides(prune: PruneConfig, layers: int) -> int:
     """
     scan = SCAN_IMAGES * (1 + SCAN_TRIALS * layers) if prune.allocation == "sensitivity" else 0
     return prune.iterations * (prune.recalibration_samples + scan)
+
+
+def share_trained(prune: PruneConfig) -> float:
+    """The share of a network's work that a step of fine-tuning takes, on the mean over the rounds of a pruning.
+
+    That of the channels that are left. MACs fall with its square, time does not: what waits for memory falls with the
+    channels, what waits for a kernel to start not at all.
+    """
+    if prune.granularity == "weights":
+        return 1.0
+    rounds = prune.iterations
+    return sum(1 - ratio_after(prune.ratio, number, rounds) for number in range(1, rounds + 1)) / rounds
