@@ -47,6 +47,7 @@ OPTIONS = {
     "average": {"ema_decay": 0.9},
     "mixing": {"augmentation": MIXING},
     "best": {"keep": "best", "monitor": "validation-loss", "ema_decay": 0.9},
+    "rarely": {"validate_every_epochs": 2, "keep": "best"},
     "groups": {"freeze": ["features.0.*"], "learning_rate_multipliers": {"features.*": 0.1}},
 }
 
@@ -145,6 +146,25 @@ def test_the_best_epoch_ships_though_later_ones_are_worse(spec, tmp_path, monkey
     monkeypatch.setattr(Trainer, "_evaluate", evaluate)
     assert same(train(with_recipe(spec, keep="best"), tmp_path / "a"), states[1])
     assert same(load_file(tmp_path / "a/result/weights-last.safetensors"), states[2])
+
+
+def test_epochs_are_validated_as_often_as_asked_and_the_last_one_always(spec, tmp_path):
+    weights = {every: train(with_recipe(spec, validate_every_epochs=every), tmp_path / str(every)) for every in (1, 2)}
+    looks = {every: ["validation_loss" in epoch for epoch in history(tmp_path / str(every))] for every in (1, 2)}
+    assert looks == {1: [True, True, True], 2: [False, True, True]}
+    assert same(weights[1], weights[2]), "looking changes nothing"
+
+
+def test_an_epoch_that_was_not_validated_neither_ships_nor_counts_for_patience(spec, tmp_path):
+    rare = with_recipe(spec, epochs=4, validate_every_epochs=3, keep="best")
+    train(rare, tmp_path / "a")
+    scores = [epoch.get("validation_accuracy") for epoch in history(tmp_path / "a")]
+    assert scores[:2] == [None, None]
+    assert None not in scores[2:]
+    skipped = {"kind": "epoch", "epoch": 3}
+    recipe = with_recipe(spec, early_stopping={"patience": 2}).recipe
+    assert not is_over([*records(0.5, 0.6, 0.55), skipped], recipe)
+    assert is_over([*records(0.5, 0.6, 0.55), skipped, {**skipped, "epoch": 4, "validation_accuracy": 0.5}], recipe)
 
 
 def test_training_ends_early_when_the_validation_split_says_so(spec, tmp_path):

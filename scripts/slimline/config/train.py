@@ -49,7 +49,7 @@ class EarlyStoppingConfig(Config):
     """When to stop before the last epoch, judged on the validation split by `monitor`."""
 
     patience: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        default=5, description="Epochs without improvement after which training ends."
+        default=5, description="Validated epochs without improvement after which training ends."
     )
     min_delta: Annotated[float, Field(ge=0.0)] = Field(default=0.0, description="Least change that is an improvement.")
 
@@ -115,6 +115,10 @@ class TrainConfig(Config):
     )
     keep: Literal["last", "best"] = Field(
         default="last", description="Which weights ship: those of the last epoch, or of the best one by `monitor`."
+    )
+    validate_every_epochs: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=1,
+        description="Epochs from one look at the validation split to the next; the last epoch always gets one.",
     )
     monitor: Literal["validation-loss", "validation-accuracy"] = Field(
         default="validation-accuracy", description="What `early_stopping` and `keep: best` look at."

@@ -133,7 +133,9 @@ class Trainer(Run):
         figures, digest = self.tally.figures(), self.tally.digest()
         assert digest == samples_digest(self.train_rows), "the epoch has not seen every sample once"
         started_s = time.perf_counter()
-        validation = self._evaluate(self.validation_rows)
+        epochs_done = epoch + 1 - self.epochs.start
+        is_validated = epochs_done == len(self.epochs) or epochs_done % self.recipe.validate_every_epochs == 0
+        validation = self._evaluate(self.validation_rows) if is_validated else {}
         self.progress.epoch, self.progress.step = epoch + 1, 0
         self.tally.clear()
         self.history.add(
@@ -149,7 +151,8 @@ class Trainer(Run):
                 "validation_seconds": time.perf_counter() - started_s,
             }
         )
-        if self.recipe.keep == "best" and is_best(self.history.records, self.recipe, self.epochs.start):
+        keeps_best = is_validated and self.recipe.keep == "best"
+        if keeps_best and is_best(self.history.records, self.recipe, self.epochs.start):
             self.best = {name: tensor.clone() for name, tensor in self.judged().state_dict().items()}
 
     def _evaluate(self, rows: Rows) -> dict[str, float | None]:

@@ -27,13 +27,13 @@ def check_selection(recipe: TrainConfig, n_validation: int) -> None:
 
 
 def is_best(records: Sequence[dict[str, Any]], recipe: TrainConfig, first: int = 0) -> bool:
-    """Whether the last epoch is better than all before it, from epoch `first` on; without scores, the first is."""
+    """Whether the last validated epoch is better than those before it, from epoch `first` on; the first always is."""
     scores = _scores(records, recipe, first)
     return len(scores) == 1 or scores[-1] > max(scores[:-1])
 
 
 def is_over(records: Sequence[dict[str, Any]], recipe: TrainConfig, first: int = 0) -> bool:
-    """Whether `patience` epochs have passed since one that was better than the best before it by `min_delta`.
+    """Whether `patience` validated epochs have passed since one that was better than the best before by `min_delta`.
 
     Epochs count from `first` on: those before belong to another round.
     """
@@ -47,8 +47,9 @@ def is_over(records: Sequence[dict[str, Any]], recipe: TrainConfig, first: int =
 
 
 def _scores(records: Sequence[dict[str, Any]], recipe: TrainConfig, first: int) -> list[float]:
-    """One number per epoch, the greater the better; the least there is where the figure was not finite."""
+    """One number per validated epoch, the greater the better; the least there is where the figure was not finite."""
     key = recipe.monitor.replace("-", "_")
     sign = -1.0 if recipe.monitor == "validation-loss" else 1.0
-    figures = [record[key] for record in records if record["kind"] == "epoch" and record["epoch"] >= first]
+    epochs = (record for record in records if record["kind"] == "epoch" and record["epoch"] >= first)
+    figures = [record[key] for record in epochs if key in record]
     return [-math.inf if figure is None else sign * figure for figure in figures]
