@@ -99,6 +99,10 @@ def test_the_report_says_how_the_variants_were_found(searched):
     for trial in search_of(clone).rounds[0].points:
         assert trial.variant in page
     assert 'id="search"' in page
+    chosen = next(name for name in search_of(clone).finalists if name.startswith(("prune", "student")))
+    how = "70 % of channels pruned, 3 epochs of tuning" if "prune" in chosen else "distilled into 0.35 of its width"
+    assert f"{chosen.removesuffix('-int8')} from dense: {how}" in page.replace("\N{NO-BREAK SPACE}", " ")
+    assert "--configfile found.yaml" in page
 
 
 def test_a_finished_search_is_not_repeated(searched):

@@ -1,4 +1,5 @@
 # What the rules share: the typed config, where files lie, and which library files a step depends on.
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -83,7 +84,12 @@ wildcard_constraints:
 
 
 # How to make all of this again. Part of the provenance, so it says nothing that changes from run to run.
-COMMAND = " ".join(["snakemake --cores all", *(f"--configfile {file}" for file in workflow.overwrite_configfiles)])
+COMMAND = " ".join(
+    [
+        "snakemake --cores all",
+        *(f"--configfile {os.path.relpath(file)}" for file in workflow.overwrite_configfiles),
+    ]
+)
 
 
 def one_of(names):
