@@ -129,8 +129,8 @@ def test_what_loses_more_than_the_search_was_allowed_is_not_recommended():
     assert verdict(*variants).recommended == "far"
     alone = verdict(variants[1], aim=Aim(accuracy_drop=0.005))
     assert alone.headline == (
-        "Ship dense: no variant that passed can be recommended, because more lost than the 0.50 points that `compress` "
-        "allows (far)."
+        "Ship dense: no variant that passed can be recommended, because 0.80 points lost against dense, more than the "
+        "0.50 points that `compress` allows (far)."
     )
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from slimline.evaluation import wording
 from slimline.evaluation.artifact_status import may_ship, timing_error
-from slimline.evaluation.records import FailedVariant, Row, VariantRecord
+from slimline.evaluation.records import FailedVariant, GateCheck, Row, VariantRecord
 from slimline.evaluation.statistics import exceeds
 
 
@@ -35,8 +35,13 @@ class Aim:
 
     def allows(self, variant: VariantRecord) -> bool:
         """Whether the loss itself, against what the gate measures it, is within the limit of the search."""
-        losses = [check.value for check in variant.gate if check.criterion == "accuracy_drop"]
-        return self.accuracy_drop is None or not any(exceeds(loss, self.accuracy_drop) for loss in losses)
+        return self.too_large(variant) is None
+
+    def too_large(self, variant: VariantRecord) -> GateCheck | None:
+        """The loss that is over the limit of the search, as the gate measured it."""
+        losses = (check for check in variant.gate if check.criterion == "accuracy_drop")
+        limit = self.accuracy_drop
+        return None if limit is None else next((loss for loss in losses if exceeds(loss.value, limit)), None)
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,10 @@ def cause(variant: VariantRecord, findings: Findings) -> str:
         return "the proof failed"
     if variant.status == "pass" and not may_ship(variant):
         return SLOWER if variant.artifact_status == SLOWER else "slower than its parent"
-    if variant.status == "pass" and not findings.aim.allows(variant):
-        return f"more lost than {findings.aim.limit}"
+    if variant.status == "pass" and (loss := findings.aim.too_large(variant)):
+        decimals = wording.decimals_beside(findings.aim.accuracy_drop or 0.0, loss.value)
+        lost = wording.points(loss.value, decimals)
+        return f"{lost} points lost against {loss.reference}, more than {findings.aim.limit}"
     if variant.status == "pass":
         return _useless(findings)
     failed = [CRITERION_WORDS[check.criterion] for check in variant.gate if check.status == "fail"]
