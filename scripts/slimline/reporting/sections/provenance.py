@@ -97,11 +97,9 @@ def _tree(evidence: Evidence) -> Figure:
 
 def _declared(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """Settings of variants by name: those of the config, and those that its search may choose."""
-    search = config.get("compress")
+    search, declared = config.get("compress"), dict(config.get("variants", {}))
     made = final_variants(CompressConfig.model_validate(search)) if search is not None else {}
-    return {name: variant.model_dump(mode="json", by_alias=True) for name, variant in made.items()} | config.get(
-        "variants", {}
-    )
+    return {name: variant.model_dump(mode="json", by_alias=True) for name, variant in made.items()} | declared
 
 
 def _recipe(record: VariantRecord, declared: Mapping[str, Any], evidence: Evidence) -> str:
