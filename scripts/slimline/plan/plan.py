@@ -71,13 +71,11 @@ def plan_variant(
     """
     data = PreparedDataset.open(prepared)
     architecture = architecture_for(model, data.stats)
-    size = footprint(architecture)
+    share = share_trained(prune) if prune is not None else 1.0
+    size = replace(footprint(architecture), share_trained=share)
     if teacher is not None:
         size = replace(size, teachers=_teachers(variant, architecture, teacher, recipe, data.stats))
-    besides = 0
-    if prune is not None:
-        besides = images_besides(prune, size.layers)
-        size = replace(size, share_trained=share_trained(prune))
+    besides = images_besides(prune, size.layers) if prune is not None else 0
     write_json(
         output,
         {
@@ -94,7 +92,7 @@ def plan_variant(
                 "n_samples": data.stats.n_train,
                 "epochs": recipe.epochs,
                 "batch_size": recipe.batch_size,
-                "share_trained": size.share_trained,
+                "share_trained": share,
             },
         },
     )

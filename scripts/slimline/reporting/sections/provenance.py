@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from slimline.config.compress import CompressConfig, final_variants
+from slimline.config.experiment import ExperimentConfig
 from slimline.config.runtime import default_runtime
 from slimline.evaluation.records import VariantRecord
 from slimline.evaluation.wording import runtime
@@ -77,7 +77,8 @@ def _facts(evidence: Evidence) -> list[Fact]:
 def _tree(evidence: Evidence) -> Figure:
     variants = evidence.metrics.variants
     colours = hues(evidence)
-    declared = _declared(evidence.metrics.provenance.config)
+    candidates = ExperimentConfig.model_validate(evidence.metrics.provenance.config).candidates
+    declared = {name: variant.model_dump(mode="json", by_alias=True) for name, variant in candidates.items()}
     nodes = [
         TreeNode(
             name=record.variant,
@@ -93,13 +94,6 @@ def _tree(evidence: Evidence) -> Figure:
     caption = "Which variant was made from which, and how. Marks are those of the pictures above."
     data = [(node.name, node.parent, node.note) for node in nodes]
     return Figure(svg, caption, csv_download("variants-tree.csv", ("variant", "parent", "how"), data))
-
-
-def _declared(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Settings of variants by name: those of the config, and those that its search may choose."""
-    search, declared = config.get("compress"), dict(config.get("variants", {}))
-    made = final_variants(CompressConfig.model_validate(search)) if search is not None else {}
-    return {name: variant.model_dump(mode="json", by_alias=True) for name, variant in made.items()} | declared
 
 
 def _recipe(record: VariantRecord, declared: Mapping[str, Any], evidence: Evidence) -> str:
