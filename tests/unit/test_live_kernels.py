@@ -25,7 +25,32 @@ from slimline.training.live_kernels import Live, LiveConv2d, fit_kernels, live_t
     ],
 )
 def test_the_taps_that_meet_pixels(size, kernel, stride, padding, live):
-    assert live_taps(size, kernel, stride, padding) == live
+    assert live_taps([size], kernel, stride, padding) == live
+
+
+@pytest.mark.parametrize(
+    ("sizes", "kernel", "stride", "padding", "live"),
+    [
+        ([2, 1], 3, 2, 1, Live(0, 3, 1)),  # without the first tap and its padding, one pixel would give no output
+        ([3, 1], 7, 1, 3, Live(1, 6, 2)),
+        ([1, 1], 3, 1, 1, Live(1, 2, 0)),
+        ([3, 1], 3, 1, 1, Live(0, 3, 1)),
+    ],
+)
+def test_with_images_of_several_sizes_taps_are_left_out_that_meet_pixels_at_none(sizes, kernel, stride, padding, live):
+    assert live_taps(sizes, kernel, stride, padding) == live
+
+
+def test_networks_give_the_same_at_every_size_that_they_are_made_for():
+    torch.manual_seed(0)
+    plain = resnet18(num_classes=10).double().eval()
+    live = copy.deepcopy(plain)
+    sizes = [(40, 64), (16, 26), (28, 45)]
+    assert fit_kernels(live, (3, 64, 102), by_matrices=False, smaller=sizes) == 0, "two pixels are left of the largest"
+    assert fit_kernels(live, (3, 32, 32), by_matrices=False, smaller=[(16, 16)]) >= 3
+    for side in (16, 32):
+        images = torch.randn(2, 3, side, side, dtype=torch.float64)
+        torch.testing.assert_close(live(images), plain(images))
 
 
 def plain_and_live(layer, shape):

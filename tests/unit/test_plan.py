@@ -236,3 +236,29 @@ def test_the_plan_of_a_pruning_takes_the_time_of_what_is_left_and_the_memory_of_
     assert half["cost_cpu_h"] / whole["cost_cpu_h"] == pytest.approx(half["basis"]["share_trained"], rel=0.01)
     assert half["basis"]["share_trained"] < whole["basis"]["share_trained"] == 1
     assert half["memory_mb"] == whole["memory_mb"]
+
+
+def test_the_plan_of_smaller_images_at_first_takes_less_time_and_the_memory_of_whole_ones(digits, tmp_path):
+    plans = {}
+    for until in (None, 0.5, 0.9):
+        resizing = None if until is None else {"start_px": 4, "step_px": 2, "until": until}
+        slow = recipe(progressive_resizing=resizing, epochs=10_000)
+        plan_variant(
+            "dense", "train", ModelConfig(name="resnet18"), None, slow, cluster(), digits, tmp_path / "plan.json"
+        )
+        plans[until] = read_json(tmp_path / "plan.json")
+    assert [plan["basis"]["share_trained"] for plan in plans.values()] == pytest.approx([1, 0.8125, 0.6625])
+    hours = [plan["cost_cpu_h"] for plan in plans.values()]
+    assert hours == sorted(hours, reverse=True)
+    assert hours[2] == pytest.approx(0.6625 * hours[0], rel=1e-3)
+    assert len({plan["memory_mb"] for plan in plans.values()}) == 1
+
+
+@pytest.mark.parametrize(("model", "says"), [("vit_b_16", "scales all images"), ("vit_tiny", "4x4 pixels")])
+def test_models_of_one_size_are_refused_before_anything_is_queued(digits, tmp_path, model, says):
+    resizing = recipe(progressive_resizing={"start_px": 4, "until": 0.5})
+    with pytest.raises(SlimlineError, match=says) as caught:
+        plan_variant(
+            "dense", "train", ModelConfig(name=model), None, resizing, cluster(), digits, tmp_path / "plan.json"
+        )
+    assert "train.progressive_resizing" in str(caught.value)

@@ -172,11 +172,17 @@ def test_use_of_a_gpu_is_operations_done_over_those_that_all_could_do(monkeypatc
     model, gpu = torch.nn.Conv2d(3, 5, 1, bias=False), torch.device("cuda")
     speed = steplog.Speed(model, (3, 4, 4), gpu, half=True, ranks=2)
     speed.go(1.0)
-    speed.samples, clock.now_s = 200, 4.0
+    speed.add(200, (4, 4))
+    clock.now_s = 4.0
     figures = speed.lap(2.0)
     assert (figures["images_per_s"], figures["data_wait_share"], figures["memory_mb"]) == (100.0, 0.25, 3.0)
     # forward and twice that backward, two operations for one multiply-accumulate
     assert figures["mfu"] == pytest.approx(100.0 * 6 * (3 * 5 * 16) / (2 * 989e12))
+    speed.add(200, (2, 4))
+    clock.now_s = 8.0
+    half = speed.lap(2.0)
+    assert half["images_per_s"] == 100.0
+    assert half["mfu"] == pytest.approx(figures["mfu"] / 2), "of half the pixels"
     assert "mfu" not in steplog.Speed(model, (3, 4, 4), gpu, half=False, ranks=2).lap(0.0)
 
 

@@ -10,15 +10,18 @@ from safetensors.torch import load_file
 from torch import nn
 from training_fixtures import history, same, spoil_weights_once, stopping_after, train, training_spec, with_recipe
 
+from slimline.config.model import ModelConfig
 from slimline.data.batches import epoch_order, share
 from slimline.data.prepared import PreparedDataset
 from slimline.errors import SlimlineError
 from slimline.files import read_json
+from slimline.models.small import ResNet8
 from slimline.training import history as history_module
 from slimline.training import run
 from slimline.training.checkpoint import newest_valid_checkpoint
 from slimline.training.ema import WeightAverage
 from slimline.training.finite import FiniteWatch, NotFinite
+from slimline.training.kernel_matrices import step_on_matrices
 from slimline.training.loop import Trainer
 from slimline.training.optimisation import build_optimizers, clip_gradients, freeze, plainly_named, set_training
 from slimline.training.parallel import compiles
@@ -153,6 +156,35 @@ def test_epochs_are_validated_as_often_as_asked_and_the_last_one_always(spec, tm
     looks = {every: ["validation_loss" in epoch for epoch in history(tmp_path / str(every))] for every in (1, 2)}
     assert looks == {1: [True, True, True], 2: [False, True, True]}
     assert same(weights[1], weights[2]), "looking changes nothing"
+
+
+def test_images_are_small_at_first_and_whole_in_the_end_and_wherever_the_model_is_judged(spec, tmp_path, monkeypatch):
+    seen = []
+    original = ResNet8.forward
+
+    def forward(self, images):
+        if len(images) > 1:  # one image is no batch but a look at the sizes of feature maps
+            seen.append((self.training, *images.shape[2:]))
+        return original(self, images)
+
+    monkeypatch.setattr(ResNet8, "forward", forward)
+    spec = replace(spec, model=ModelConfig(name="resnet8"))
+    train(with_recipe(spec, progressive_resizing={"start_px": 4, "step_px": 2, "until": 0.5}), tmp_path / "a")
+    trained = [size for training, *size in seen if training]
+    assert trained == [[4, 4]] * 14 + [[6, 6]] * 14 + [[8, 8]] * 29, "57 steps, of which half are floor(28.5)"
+    assert {tuple(size) for training, *size in seen if not training} == {(8, 8)}
+
+
+def test_a_run_that_stopped_among_smaller_images_goes_on_to_the_same_bits(spec, tmp_path, monkeypatch):
+    resizing = {"start_px": 4, "step_px": 2, "until": 0.7}
+    spec = replace(with_recipe(spec, progressive_resizing=resizing), model=ModelConfig(name="resnet8"))
+    unbroken = train(spec, tmp_path / "a")
+    with monkeypatch.context() as patch:
+        stopping_after(patch, 22)
+        with pytest.raises(StoppedError):
+            train(spec, tmp_path / "b")
+    assert same(unbroken, train(spec, tmp_path / "b"))
+    assert not same(unbroken, train(with_recipe(spec, progressive_resizing=None), tmp_path / "c"))
 
 
 def test_an_epoch_that_was_not_validated_neither_ships_nor_counts_for_patience(spec, tmp_path):
@@ -424,11 +456,53 @@ def test_groups_have_the_first_multiplier_that_fits(spec):
     assert found["classifier.1.bias"] == (10.0, 0.0)
 
 
-def test_muon_takes_hidden_matrices_and_nothing_else(spec):
-    model = network()
+def test_muon_takes_hidden_matrices_and_kernels_and_nothing_else(spec):
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 4, 3, groups=2),
+        nn.Flatten(), nn.Linear(4 * 6 * 6, 8), nn.Linear(8, 10),
+    )  # fmt: skip
     muon, adamw = build_optimizers(model, with_recipe(spec, optimizer="muon").recipe)
-    assert [id(p) for group in muon.param_groups for p in group["params"]] == [id(model[1].classifier[0].weight)]
-    assert len([p for group in adamw.param_groups for p in group["params"]]) == 7
+    taken = {id(p) for group in muon.param_groups for p in group["params"]}
+    assert taken == {id(model[2].weight), id(model[5].weight)}
+    assert len([p for group in adamw.param_groups for p in group["params"]]) == 10
     only_head = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2, 2))
     with pytest.raises(SlimlineError, match="Muon has nothing to do"):
         build_optimizers(only_head, with_recipe(spec, optimizer="muon").recipe)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_a_step_of_muon_on_kernels_is_that_on_their_matrices(channels_last):
+    """As in K. Jordan's flattening; the order of the columns changes nothing but the last bits."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(6, 8, 3), nn.Conv2d(8, 4, 1), nn.Conv2d(4, 16, 3)]
+    if channels_last:
+        layers = [layer.to(memory_format=torch.channels_last) for layer in layers]
+    kernels = [layer.weight for layer in layers]
+    matrices = [nn.Parameter(kernel.detach().clone().contiguous().flatten(1)) for kernel in kernels]
+    places = [(kernel.data_ptr(), kernel.shape, kernel.stride()) for kernel in kernels]
+    ours = step_on_matrices(lambda: torch.optim.Muon(kernels, lr=0.1), kernels)
+    theirs = torch.optim.Muon(matrices, lr=0.1)
+    for _ in range(3):
+        for kernel, matrix in zip(kernels, matrices, strict=True):
+            gradient = torch.randn(kernel.shape)
+            kernel.grad = gradient.clone(memory_format=torch.preserve_format)
+            matrix.grad = gradient.flatten(1)
+        given = [kernel.grad for kernel in kernels]
+        ours.step()
+        theirs.step()
+        assert all(kernel.grad is gradient for kernel, gradient in zip(kernels, given, strict=True))
+    assert [(kernel.data_ptr(), kernel.shape, kernel.stride()) for kernel in kernels] == places
+    for kernel, matrix in zip(kernels, matrices, strict=True):
+        torch.testing.assert_close(kernel.flatten(1), matrix, rtol=0, atol=0.01)  # it computes in bf16
+        momentum = ours.state[kernel]["momentum_buffer"]
+        assert momentum.shape == kernel.shape
+        torch.testing.assert_close(momentum.flatten(1), theirs.state[matrix]["momentum_buffer"])
+
+
+def test_kernels_without_a_gradient_stay():
+    kernel = nn.Conv2d(2, 3, 3).weight
+    optimizer = step_on_matrices(lambda: torch.optim.Muon([kernel]), [kernel])
+    before = kernel.detach().clone()
+    optimizer.step()
+    assert torch.equal(kernel, before)
+    assert kernel.grad is None

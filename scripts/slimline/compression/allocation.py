@@ -72,7 +72,7 @@ class MacModel:
 
 
 def uniform(groups: Sequence[ChannelGroup], at_first: Kept, ratio: float, round_to: int) -> dict[str, int]:
-    """Every group keeps the share 1 - `ratio` of the channels that it had at first, rounded down to its unit.
+    """Every group keeps the share 1 - `ratio` of the channels that it had at first, to the nearest unit.
 
     Args:
         groups: as they are now.
@@ -138,9 +138,9 @@ def by_damage(scan: Scan) -> Price:
 
 
 def _target(group: ChannelGroup, at_first: Kept, ratio: float, round_to: int) -> int:
-    """How many channels the share 1 - `ratio` is, in whole units; it may be more than are left."""
+    """How many channels the share 1 - `ratio` is, to the nearest whole unit; it may be more than are left."""
     unit = group.unit(round_to)
-    return max(unit, math.floor(_before(group, at_first) * (1 - ratio) / unit + ROUNDING) * unit)
+    return max(unit, math.floor(_before(group, at_first) * (1 - ratio) / unit + 0.5 + ROUNDING) * unit)
 
 
 def _fewest(group: ChannelGroup, at_first: Kept, ratio: float, round_to: int) -> int:

@@ -63,7 +63,7 @@ def prune(
         The architecture after pruning, which rebuilds the same shapes, and what was decided, for the record.
 
     Raises:
-        NotSupportedError: the library cannot prune this network, or there was nothing to remove in the first round.
+        NotSupportedError: the library cannot prune this network, or no round has anything to remove.
     """
     goal = goal or Goal(config.ratio)
     groups = find_groups(model, architecture, _importance(config, goal.seed))
@@ -80,10 +80,10 @@ def prune(
         macs = MacModel(model, example_images(architecture), groups)
         kept = cheapest(groups, at_first, goal.ratio, config.round_to, macs, price)
     before = sizes(model, architecture)
-    # A round may find its goal reached: those before it have rounded down to the multiple that is kept.
+    # A round may find its goal reached, or too small for one whole multiple: the last one's is what counts.
     if any(kept[group.name] < group.channels for group in groups):
         architecture = remove(model, architecture, groups, kept)
-    elif goal.at_first is None:
+    elif goal.at_first is None and uniform(groups, at_first, config.ratio, config.round_to) == kept:
         raise cannot_cut(architecture, "no channel was to go: the ratio is too small, or round_to too large")
     return architecture, {
         "ratio": goal.ratio,

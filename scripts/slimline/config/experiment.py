@@ -87,6 +87,9 @@ class ExperimentConfig(Config):
             if (pixels := getattr(train.augmentation, key)) >= dataset.image_side_px:
                 expected = f"less than the {dataset.image_side_px} pixels of an image's side"
                 mistakes.append(mistake_at(("augmentation", key), str(pixels), expected))
+        if (resizing := train.progressive_resizing) is not None and resizing.start_px >= dataset.image_side_px:
+            expected = f"less than the {dataset.image_side_px} pixels of an image's side"
+            mistakes.append(mistake_at(("progressive_resizing", "start_px"), str(resizing.start_px), expected))
         for key, judges in (("keep", train.keep == "best"), ("early_stopping", train.early_stopping is not None)):
             if judges and dataset.validation == 0:
                 got = f"`{key}` without a validation split"

@@ -47,11 +47,13 @@ def step_recipe(recipe: TrainConfig, config: VariantConfig) -> TrainConfig | Non
         }
         if config.distil.feature_weight:
             changes["compile"] = "never"  # compiled code does not call the hooks that take the feature maps
+            changes["progressive_resizing"] = None  # its maps and the teachers' are compared where they have one size
     elif config.quantize is not None and config.quantize.epochs:
         changes = {
             "epochs": config.quantize.epochs,
             "learning_rate": config.quantize.learning_rate or recipe.learning_rate / 10,
             "sync_batch_norm": False,  # its statistics are frozen
+            "progressive_resizing": None,  # the ranges that it learns are those of whole images
             # A layer that is cut between ranks has no scale per channel.
             "parallelism": "auto" if "tp" in recipe.parallelism else recipe.parallelism,
         }

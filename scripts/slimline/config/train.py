@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from slimline.config.base import Config, Fraction, Seed, mistake
+from slimline.config.resizing import ProgressiveResizingConfig
 
 Epochs = Annotated[int, Field(ge=1, le=10_000)]
 LearningRate = Annotated[float, Field(gt=0.0, le=100.0)]
@@ -75,7 +76,8 @@ class TrainConfig(Config):
     )
     optimizer: Literal["adamw", "sgd", "muon"] = Field(
         default="adamw",
-        description="`sgd` is with Nesterov momentum 0.9; `muon` is for matrices of hidden layers, AdamW for the rest.",
+        description="`sgd` is with Nesterov momentum 0.9; `muon` is for matrices and kernels of hidden layers, AdamW "
+        "for the rest.",
     )
     learning_rate: LearningRate = Field(default=1e-3, description="Peak learning rate.")
     learning_rate_scaling: Literal["none", "linear", "sqrt"] = Field(
@@ -99,6 +101,11 @@ class TrainConfig(Config):
         description="Decay per step of a moving average of the weights; where set, the average is validated and ships.",
     )
     augmentation: AugmentationConfig = Field(default_factory=AugmentationConfig, description="Random image changes.")
+    progressive_resizing: ProgressiveResizingConfig | None = Field(
+        default=None,
+        description="Smaller images in the first part of a training, which takes less time; validation and teachers "
+        "see whole ones. Not inherited by quantization-aware training and students with a `feature_weight`.",
+    )
     freeze: list[str] = Field(
         default=[],
         description="Patterns of parameter names (`layer1.*`) that stay as they start; not inherited by variants.",

@@ -46,7 +46,8 @@ class Footprint:
         heads: most ranks that can share its attention evenly; 0 for a model without attention.
         teachers: what the models that teach it need beside it, on every rank.
         layers: convolutions, linear layers and attentions.
-        share_trained: of its work, what a step of training takes; less than 1 where channels go before.
+        share_trained: of its work, what a step of training takes on the mean; less than 1 where channels go before, or
+            where images are smaller at first.
     """
 
     parameters: int

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from slimline.config.cluster import ClusterConfig
 from slimline.config.model import ModelConfig
+from slimline.config.resizing import share_of_work, sizes_at_first
 from slimline.config.students import can_be_remembered
 from slimline.config.train import TrainConfig
 from slimline.config.variants import PruneConfig, ratio_after
@@ -17,6 +18,7 @@ from slimline.files import write_json
 from slimline.models.architecture import Architecture
 from slimline.models.artifact import build
 from slimline.models.feature_maps import common_sizes, last_layers
+from slimline.models.image_sizes import check_sizes
 from slimline.models.registry import architecture_for
 from slimline.plan.allocation import choose
 from slimline.plan.footprint import Teachers, footprint, teachers_footprint
@@ -67,11 +69,14 @@ def plan_variant(
         prune: settings of the pruning, where that is the step.
 
     Raises:
-        SlimlineError: no layout holds the job, or student and teacher have no feature maps to compare.
+        SlimlineError: no layout holds the job, the model cannot train on images of several sizes, or student and
+            teacher have no feature maps to compare.
     """
     data = PreparedDataset.open(prepared)
     architecture = architecture_for(model, data.stats)
-    share = share_trained(prune) if prune is not None else 1.0
+    resizing, whole = recipe.progressive_resizing, data.stats.image_shape[1:]
+    check_sizes(architecture, sizes_at_first(resizing, whole), "train.progressive_resizing")
+    share = share_of_work(resizing, whole) * (share_trained(prune) if prune is not None else 1.0)
     size = replace(footprint(architecture), share_trained=share)
     if teacher is not None:
         size = replace(size, teachers=_teachers(variant, architecture, teacher, recipe, data.stats))

@@ -8,6 +8,7 @@ were, and the optimizer sees whole kernels. Others may become products of matric
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -57,22 +58,27 @@ class LiveConv2d(nn.Conv2d):
         return functional.conv2d(input, weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
-def fit_kernels(model: nn.Module, image_shape: tuple[int, int, int], by_matrices: bool) -> int:
+def fit_kernels(
+    model: nn.Module, image_shape: tuple[int, int, int], by_matrices: bool, smaller: Sequence[tuple[int, int]] = ()
+) -> int:
     """Has the model's convolutions compute as suits the size of their maps, in place.
 
     Args:
-        model: a network for images of one size.
-        image_shape: [c, h, w] of these.
+        model: a network for images of one size, or of few.
+        image_shape: [c, h, w] of most images.
         by_matrices: whether those that gain by it are products of matrices where they compute in bf16.
+        smaller: sizes [h, w] of other images that it gets: taps are left out only if they are at all sizes.
 
     Returns:
         How many convolutions compute in another way than they did.
     """
     found = 0
-    for layer, size in _map_sizes(model, image_shape).items():
+    whole, *others = (_map_sizes(model, (image_shape[0], *size)) for size in (image_shape[1:], *smaller))
+    for layer, size in whole.items():
+        sizes = [size, *(of_layer[layer] for of_layer in others if layer in of_layer)]
         axes = [
-            live_taps(size[axis], layer.kernel_size[axis], layer.stride[axis], int(layer.padding[axis]))
-            for axis in (0, 1)
+            live_taps(of_axis, layer.kernel_size[axis], layer.stride[axis], int(layer.padding[axis]))
+            for axis, of_axis in enumerate(zip(*sizes, strict=True))
         ]
         if any(live.last - live.first < layer.kernel_size[axis] for axis, live in enumerate(axes)):
             layer.__class__ = LiveConv2d  # in place: names, weights and hooks stay
@@ -84,16 +90,23 @@ def fit_kernels(model: nn.Module, image_shape: tuple[int, int, int], by_matrices
     return found
 
 
-def live_taps(size: int, kernel: int, stride: int, padding: int) -> Live:
-    """The taps of a kernel that meet pixels, along one axis of `size` pixels; all where no even padding fits them."""
-    outputs = n_outputs(size, kernel, stride, padding)
-    met = [tap for tap in range(kernel) if any(0 <= at * stride + tap - padding < size for at in range(outputs))]
+def live_taps(sizes: Sequence[int], kernel: int, stride: int, padding: int) -> Live:
+    """The taps of a kernel that meet pixels, along an axis of any of these numbers of pixels.
+
+    All where no even padding fits those that do.
+    """
+    outputs = {size: n_outputs(size, kernel, stride, padding) for size in sizes}
+    met = [
+        tap
+        for tap in range(kernel)
+        if any(0 <= at * stride + tap - padding < size for size, n in outputs.items() for at in range(n))
+    ]
     everything = Live(0, kernel, padding)
     if not met:
         return everything
     live = Live(met[0], met[-1] + 1, padding - met[0])
     taps = live.last - live.first
-    same = live.padding >= 0 and n_outputs(size, taps, stride, live.padding) == outputs
+    same = live.padding >= 0 and all(n_outputs(size, taps, stride, live.padding) == n for size, n in outputs.items())
     return live if same else everything
 
 

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
+from slimline.config.resizing import size_at
 from slimline.data.batches import Rows, samples_digest, share, step_seeds
+from slimline.models.image_sizes import resized
 from slimline.training.evaluate import evaluate
 from slimline.training.feed import Batch
 from slimline.training.finite import NotFiniteError, first_of_all, not_finite_error
@@ -59,13 +61,14 @@ class Trainer(Run):
         self.world.seed(self.step_seeds[step])
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
+        size = self._image_size(global_step)
         losses: list[Tensor] = []
         accumulation = self.spec.allocation.accumulation
         for part in range(accumulation):
             batch = next(batches)
             with gradient_sync(self.parallel, last=part == accumulation - 1):
                 with self.precision.autocast():
-                    logits = self.parallel(batch.images).float()
+                    logits = self.parallel(resized(batch.images, size)).float()
                 loss = self.loss_sum(logits, batch)
                 # Ranks' gradients are averaged: scaled so, they add up to the mean over the global batch.
                 self.precision.backward(loss * (self.world.size / n_images))
@@ -84,7 +87,7 @@ class Trainer(Run):
             self.zeros.restore()
         if self.average is not None:
             self.average.update(global_step - self.epochs.start * self.steps_per_epoch)
-        self.speed.samples += n_images // self.world.size
+        self.speed.add(n_images // self.world.size, size)
 
     def _between_steps(self, epoch: int, step: int) -> None:
         """What all ranks do together at a step boundary: check, save, stop, log."""
@@ -167,8 +170,17 @@ class Trainer(Run):
 
     def _learning_rate(self, global_step: int) -> float:
         """That of a step of the run, counted from 0, before the multipliers of parameter groups."""
+        return learning_rate_at(*self._place_in_round(global_step), self.recipe)
+
+    def _image_size(self, global_step: int) -> tuple[int, int]:
+        """Height and width of what the model sees in a step."""
+        whole = self.data.stats.image_shape[1:]
+        return size_at(*self._place_in_round(global_step), self.recipe.progressive_resizing, whole)
+
+    def _place_in_round(self, global_step: int) -> tuple[int, int]:
+        """A step counted from the first one of its round, and how many that has."""
         first, n_steps = (epochs * self.steps_per_epoch for epochs in (self.epochs.start, len(self.epochs)))
-        return learning_rate_at(global_step - first, n_steps, self.recipe)
+        return global_step - first, n_steps
 
     def _not_finite(self, epoch: int) -> NotFiniteError:
         """The error for the first bad step that any rank has seen, with the images of all."""

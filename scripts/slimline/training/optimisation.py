@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from slimline.config.train import TrainConfig
 from slimline.errors import SlimlineError
+from slimline.training.kernel_matrices import step_on_matrices
 from slimline.training.parallel import by_mesh, is_sharded, total_norm
 from slimline.training.plain_layout import step_in_plain_layout
 from slimline.training.schedule import peak_learning_rate
@@ -57,12 +60,13 @@ def set_training(model: nn.Module) -> None:
 def build_optimizers(model: nn.Module, recipe: TrainConfig) -> list[torch.optim.Optimizer]:
     """Optimizers over the trainable parameters; each group has its `multiplier` on the learning rate.
 
-    Weight decay is on matrices and kernels, not on biases and normalisation. `muon` is torch's, for the 2-d weights
-    of hidden layers only (convolutions are not among them), scaled so that it shares AdamW's learning rate (Liu et
-    al., 2025); AdamW takes the rest.
+    Weight decay is on matrices and kernels, not on biases and normalisation. `muon` is torch's, for the matrices and
+    kernels of hidden layers only, scaled so that it shares AdamW's learning rate (Liu et al., 2025); AdamW takes the
+    rest.
 
     Raises:
-        SlimlineError: a pattern of `learning_rate_multipliers` fits nothing; no matrix for `muon`.
+        SlimlineError: a pattern of `learning_rate_multipliers` fits nothing; no matrix for `muon`, or a kernel of
+            which ranks hold parts.
     """
     named = {name: parameter for name, parameter in plainly_named(model).items() if parameter.requires_grad}
     multipliers = _multipliers(list(named), recipe)
@@ -74,19 +78,28 @@ def build_optimizers(model: nn.Module, recipe: TrainConfig) -> list[torch.optim.
         return [step_in_plain_layout(torch.optim.SGD(groups, lr=lr, momentum=MOMENTUM, nesterov=True, fused=fused))]
     if recipe.optimizer == "adamw":
         return [_adamw(_groups(named, multipliers, recipe.weight_decay), lr)]
-    matrices = _hidden_matrices(model)
+    matrices = _hidden_matrices(model) | _hidden_kernels(model)
     hidden = {name: parameter for name, parameter in named.items() if id(parameter) in matrices}
     others = {name: parameter for name, parameter in named.items() if name not in hidden}
     if not hidden:
         raise SlimlineError(
             "Muon has nothing to do in this model.",
             where="train.optimizer",
-            got="no trainable matrix in a hidden layer; kernels of convolutions have four dimensions",
-            expected="a model with hidden linear layers, such as vit_b_16 or convnet",
+            got="no trainable matrix or kernel in a hidden layer",
+            expected="a model with hidden linear layers or convolutions, such as vit_b_16 or resnet18",
             next_step="set train.optimizer to adamw or sgd",
         )
+    if cut := [name for name, weight in hidden.items() if weight.ndim == 4 and isinstance(weight, DTensor)]:
+        raise SlimlineError(
+            "Muon cannot train convolutions of which each rank holds a part.",
+            where="train.parallelism",
+            got=f"{recipe.parallelism}, which cuts {cut[0]}",
+            expected="whole replicas, as with `ddp`",
+            next_step="set train.parallelism to ddp, or train.optimizer to adamw or sgd",
+        )
     hidden_groups = _groups(hidden, multipliers, recipe.weight_decay)
-    muon = torch.optim.Muon(hidden_groups, lr=lr, adjust_lr_fn="match_rms_adamw")
+    make_muon = partial(torch.optim.Muon, hidden_groups, lr=lr, adjust_lr_fn="match_rms_adamw")
+    muon = step_on_matrices(make_muon, list(hidden.values()))
     return [muon, _adamw(_groups(others, multipliers, recipe.weight_decay), lr)]
 
 
@@ -153,3 +166,12 @@ def _hidden_matrices(model: nn.Module) -> set[int]:
     excluded = {id(parameter) for module in outside for parameter in module.parameters()}
     weights = (parameter for name, parameter in model.named_parameters() if name.endswith("weight"))
     return {id(parameter) for parameter in weights if parameter.ndim == 2 and id(parameter) not in excluded}
+
+
+def _hidden_kernels(model: nn.Module) -> set[int]:
+    """Ids of the kernels of convolutions that see features, not images, and all of them.
+
+    That of one group sees few channels, that of a depthwise one a single channel: orthogonal rows mean nothing there.
+    """
+    convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    return {id(layer.weight) for layer in convolutions[1:] if layer.groups == 1}

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from slimline.config.resizing import sizes_at_first
 from slimline.data.batches import steps_per_epoch
 from slimline.data.prepared import PreparedDataset
 from slimline.models.sparsity import prunable_weights
@@ -79,7 +80,9 @@ class Run:
         self.model = model.to(world.device).to(memory_format=torch.channels_last)
         if world.device.type == "cpu":
             keep_freed_memory()
-            fit_kernels(self.model, self.data.stats.image_shape, by_matrices=multiplies_matrices_fast())
+            shape = self.data.stats.image_shape
+            smaller = sizes_at_first(self.recipe.progressive_resizing, shape[1:])
+            fit_kernels(self.model, shape, by_matrices=multiplies_matrices_fast(), smaller=smaller)
         freeze(self.model, self.recipe.freeze)
         self.precision = Precision(spec.allocation.precision, world.device)
         self.speed = Speed(

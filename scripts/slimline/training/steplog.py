@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import time
 from pathlib import Path
@@ -44,13 +45,13 @@ class Speed:
     def __init__(
         self, model: nn.Module, image_shape: tuple[int, int, int], device: torch.device, half: bool, ranks: int
     ) -> None:
-        self.device, self.ranks = device, ranks
+        self.device, self.ranks, self.pixels = device, ranks, math.prod(image_shape[1:])
         self.flops_per_image = self.peak_flops = 0.0
         if device.type == "cuda" and half:
             self.flops_per_image = TRAINING_FLOPS_PER_MAC * count_macs(model, image_shape)
             name = torch.cuda.get_device_name(device)
             self.peak_flops = next((peak for key, peak in PEAK_FLOPS.items() if key in name), 0.0)
-        self.samples, self._seconds, self._waited_s = 0, 0.0, 0.0
+        self.samples, self._whole_images, self._seconds, self._waited_s = 0, 0.0, 0.0, 0.0
         self._since_s = self._waited_before_s = 0.0
 
     def go(self, waited_s: float) -> None:
@@ -61,6 +62,11 @@ class Speed:
         """Stops the clock; images since the last line keep counting."""
         self._seconds += time.perf_counter() - self._since_s
         self._waited_s += waited_s - self._waited_before_s
+
+    def add(self, samples: int, size: tuple[int, int]) -> None:
+        """Counts the images of a step, of `size` (h, w): the operations that they take go by their area."""
+        self.samples += samples
+        self._whole_images += samples * math.prod(size) / self.pixels
 
     def lap(self, waited_s: float) -> dict[str, Any]:
         """Figures since the last call, of all ranks as if they were as fast as this one; the clock goes on.
@@ -77,8 +83,8 @@ class Speed:
             "memory_mb": peak_memory_mb(self.device),
         }
         if self.peak_flops:
-            figures["mfu"] = images_per_s * self.flops_per_image / (self.peak_flops * self.ranks)
-        self.samples, self._seconds, self._waited_s = 0, 0.0, 0.0
+            figures["mfu"] = self._whole_images * self.flops_per_image / (self.peak_flops * seconds)
+        self.samples, self._whole_images, self._seconds, self._waited_s = 0, 0.0, 0.0, 0.0
         self.go(waited_s)
         return figures
 
