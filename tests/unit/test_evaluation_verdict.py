@@ -4,7 +4,7 @@ import io
 import re
 
 import pytest
-from evaluation_fixtures import make_dense, make_metrics, make_variant
+from evaluation_fixtures import make_check, make_dense, make_metrics, make_variant
 from proof_fixtures import make_failed
 
 from slimline.evaluation.proof_record import Problem
@@ -34,6 +34,28 @@ def test_the_page():
         "  a-name-that-is-much-too-long-for-the-table\n"
         "                        95.00  94.0-96.0  -0.20  62.1 kB  0.100 ms  fail\n"
     )
+
+
+def test_what_the_gate_holds_against_a_control_is_told_so():
+    against_control = make_check("fail").model_copy(update={"reference": "control-3"})
+    metrics = make_metrics(
+        [
+            make_dense(),
+            make_variant("int8"),
+            make_variant("pruned", "fail", control="control-3", accuracy_delta_control=-0.0054, gate=[against_control]),
+            make_variant("tuned", control="control-3", accuracy_delta_control=-0.0054),  # the gate looks at dense
+        ]
+    )
+    lines = render(metrics, colour=False).splitlines()
+    table = lines[next(n for n, line in enumerate(lines) if line.startswith("  variant")) :]
+    assert table == [
+        "  variant  accuracy    95 % CI   delta     size       p50  gate",
+        "  dense       95.00  94.0-96.0           248 kB  0.200 ms  reference",
+        "> int8        95.00  94.0-96.0  -0.20   62.1 kB  0.100 ms  pass",
+        "  pruned      95.00  94.0-96.0  -0.54*  62.1 kB  0.100 ms  fail",
+        "  tuned       95.00  94.0-96.0  -0.20   62.1 kB  0.100 ms  pass",
+        "  * against its control: dense, trained on for as many steps",
+    ]
 
 
 def test_it_fits_a_plain_terminal():

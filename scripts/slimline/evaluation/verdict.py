@@ -18,6 +18,7 @@ from slimline.evaluation.records import FailedVariant, Metrics, VariantRecord, r
 WIDTH = 80
 GAP = "  "
 MARK, NO_MARK = "> ", "  "
+CONTROL_MARK = "*"
 BOLD, DIM, RED, GREEN, YELLOW = "1", "2", "31", "32", "33"
 STATUS_COLOURS = {"pass": GREEN, "inconclusive": YELLOW, "slower": YELLOW, "fail": RED, "failed": RED, "reference": DIM}
 
@@ -25,14 +26,16 @@ STATUS_COLOURS = {"pass": GREEN, "inconclusive": YELLOW, "slower": YELLOW, "fail
 def render(metrics: Metrics, *, colour: bool) -> str:
     """The headline and a table of the variants, at most WIDTH columns wide; `>` marks the variant to ship.
 
-    Accuracy and its interval are in per cent, the difference to dense in points.
+    Accuracy and its interval are in per cent. The difference is in points: to dense, or to the control where the gate
+    looks at that.
     """
 
     def paint(text: str, code: str) -> str:
         return f"\033[{code}m{text}\033[0m" if colour else text
 
     headings = ("accuracy", f"{metrics.confidence * 100:g} % CI", "delta", "size", "p50", "gate")
-    table = [_cells(variant) for variant in metrics.variants]
+    marks = CONTROL_MARK if any(map(_is_held_against_control, metrics.variants)) else ""
+    table = [_cells(variant, len(marks)) for variant in metrics.variants]
     widths = [max(map(len, column)) for column in zip(headings, *table, strict=True)]
     room = WIDTH - sum(widths) - len(GAP) * len(widths)
     names = [
@@ -50,6 +53,8 @@ def render(metrics: Metrics, *, colour: bool) -> str:
         figures = line.removesuffix(cells[-1])
         painted = paint(figures, BOLD) if name.startswith(MARK) else figures
         lines.append(painted + paint(cells[-1], STATUS_COLOURS[cells[-1]]))
+    if marks:
+        lines.append(paint(f"{NO_MARK}{marks} against its control: dense, trained on for as many steps", DIM))
     lines += [line for variant in metrics.failed_variants for line in _failure(variant, paint)]
     return "\n".join(lines) + "\n"
 
@@ -61,12 +66,19 @@ def _failure(variant: FailedVariant, paint: Callable[[str, str], str]) -> list[s
     return [paint(line, RED) for line in wrapped]
 
 
-def _cells(variant: VariantRecord) -> tuple[str, ...]:
+def _is_held_against_control(variant: VariantRecord) -> bool:
+    return any(check.criterion == "accuracy_drop" and check.reference == variant.control for check in variant.gate)
+
+
+def _cells(variant: VariantRecord, mark_width: int) -> tuple[str, ...]:
     """The columns after the name; the gate in words comes last."""
+    to_control = _is_held_against_control(variant)
+    delta = variant.accuracy_delta_control if to_control else variant.accuracy_delta
+    mark = (CONTROL_MARK if to_control else "").ljust(mark_width)
     return (
         f"{variant.accuracy_mean * 100:.2f}",
         f"{variant.accuracy_ci_low * 100:.1f}-{variant.accuracy_ci_high * 100:.1f}",
-        "" if variant.accuracy_delta is None else wording.signed_points(variant.accuracy_delta),
+        "" if delta is None else wording.signed_points(delta) + mark,
         wording.file_size(variant.size_bytes),
         wording.milliseconds(variant.latency_p50_ms),
         _standing(variant),
