@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from slimline.config.cluster import ClusterConfig
 from slimline.config.model import ModelConfig
+from slimline.config.pruning import PruneConfig
 from slimline.config.train import TrainConfig
-from slimline.config.variants import PruneConfig
 from slimline.plan.plan import TeacherPlan, plan_variant
 from slimline.rule import run_rule
 

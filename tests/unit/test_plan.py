@@ -5,8 +5,8 @@ from processors import made_up_processor
 
 from slimline.config.cluster import ClusterConfig
 from slimline.config.model import ModelConfig
+from slimline.config.pruning import PruneConfig
 from slimline.config.train import TrainConfig
-from slimline.config.variants import PruneConfig
 from slimline.data.prepared import PreparedDataset
 from slimline.errors import SlimlineError
 from slimline.files import read_json

@@ -10,7 +10,7 @@ from training_fixtures import history, same, stopping_after, training_spec, with
 from slimline.compression import prune as prune_job
 from slimline.compression.teachers import Ensemble
 from slimline.config.model import ModelConfig
-from slimline.config.variants import PruneConfig, ratio_after
+from slimline.config.pruning import PruneConfig, ratio_after
 from slimline.errors import NotSupportedError
 from slimline.models.artifact import load_artifact, save_artifact
 from slimline.models.count import count_macs, count_parameters

@@ -8,7 +8,7 @@ from training_fixtures import history, same, training_spec, with_recipe
 
 from slimline.compression import prune as prune_job
 from slimline.config.model import ModelConfig
-from slimline.config.variants import PruneConfig
+from slimline.config.pruning import PruneConfig
 from slimline.files import read_json, write_text
 from slimline.models import vit
 from slimline.models.artifact import load_artifact

@@ -10,7 +10,7 @@ from torch import nn
 from slimline.compression.allocation import MacModel, by_damage, by_importance, cheapest, uniform
 from slimline.compression.channels import ChannelGroup, find_groups, remove, without
 from slimline.compression.structured import Goal, prune
-from slimline.config.variants import PruneConfig, ratio_after
+from slimline.config.pruning import PruneConfig, ratio_after
 from slimline.errors import SlimlineError
 from slimline.models.architecture import Architecture
 from slimline.models.artifact import build, load_artifact, save_artifact

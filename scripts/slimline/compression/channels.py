@@ -137,6 +137,21 @@ def remove(
     return with_pruning(architecture, graph.pruning_history())
 
 
+def outputs_that_stay(
+    model: nn.Module, groups: Sequence[ChannelGroup], kept: Mapping[str, int]
+) -> dict[str, list[int]]:
+    """Which of its outputs each layer keeps that writes channels of a group, by its name; see `remove`."""
+    names = {module: name for name, module in model.named_modules()}
+    stay: dict[str, set[int]] = {}
+    for group in groups:
+        gone = set(group.weakest(group.channels - kept[group.name]))
+        for use in group.uses:
+            if not use.reads:
+                outputs = stay.setdefault(names[use.layer], set(range(_size(use.layer, reads=False))))
+                outputs -= {index for index, channel in zip(use.indexes, use.channels, strict=True) if channel in gone}
+    return {name: sorted(outputs) for name, outputs in stay.items()}
+
+
 @contextmanager
 def without(group: ChannelGroup, n: int) -> Iterator[None]:
     """The network computes as if the `n` weakest channels of a group were gone: nothing reads them.

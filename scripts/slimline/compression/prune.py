@@ -12,15 +12,17 @@ from torch import nn
 
 from slimline.compression.allocation import Scan
 from slimline.compression.channels import ChannelGroup
+from slimline.compression.reconstruction import Kept, reconstruct
 from slimline.compression.sensitivity import scan_losses
 from slimline.compression.structured import Goal, prune, sizes
 from slimline.compression.teachers import Ensemble, distillation, loaded
-from slimline.config.variants import PruneConfig, ratio_after
+from slimline.config.pruning import PruneConfig, images_at_once, ratio_after
 from slimline.data.batches import random_sample, share
 from slimline.data.prepared import PreparedDataset
 from slimline.errors import NotSupportedError
 from slimline.models.architecture import Architecture
 from slimline.models.artifact import load_artifact
+from slimline.models.count import largest_activation_bytes
 from slimline.models.sparsity import share_of_zeros, zero_smallest
 from slimline.training.batch_norm import recalibrate
 from slimline.training.distributed import World
@@ -77,12 +79,40 @@ def _prune_round(
         def measure(network: nn.Module, groups: list[ChannelGroup]) -> Scan:
             return scan_losses(network, groups, config.round_to, feed, spec.seed, world, pulse)
 
-        architecture, note = prune(model, architecture, config, goal, measure)
+        def mend(pruned: nn.Module, parent: nn.Module, kept: Kept) -> dict[str, Any]:
+            return _reconstruct(pruned, parent, kept, feed, config.reconstruction_samples, spec.seed, world, pulse)
+
+        architecture, note = prune(
+            model, architecture, config, goal, measure, mend if config.reconstruction_samples else None
+        )
         if architecture.sparsity:  # the parent's; among what is left it may be another
             architecture = replace(architecture, sparsity=share_of_zeros(model))
     if config.recalibration_samples:
         _recalibrate(model, feed, config.recalibration_samples, spec.seed, world, pulse)
     return architecture, note
+
+
+def _reconstruct(
+    model: nn.Module,
+    parent: nn.Module,
+    kept: Kept,
+    feed: Feed,
+    n_samples: int,
+    seed: int,
+    world: World,
+    pulse: Pulse,
+) -> dict[str, Any]:
+    """On training images as they are; all ranks see the same ones."""
+    model.to(world.device)
+    parent.to(world.device)
+    largest = largest_activation_bytes(parent, feed.data.stats.image_shape)
+    rows = random_sample(feed.data.rows("train"), images_at_once(n_samples, largest), seed)
+    with closing(feed.plain([rows])) as batches:
+        images = next(batches).images
+    pulse.beat("reconstruct")
+    fitted = reconstruct(model, parent, kept, images, seed)
+    world.copy_from_main(model.parameters())
+    return {"reconstruction": {"samples": len(rows), "layers": fitted}}
 
 
 def _recalibrate(model: nn.Module, feed: Feed, n_samples: int, seed: int, world: World, pulse: Pulse) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +12,16 @@ import torch_pruning
 from torch import Tensor, nn
 
 from slimline.compression.allocation import MacModel, Price, Scan, by_damage, by_importance, cheapest, uniform
-from slimline.compression.channels import ChannelGroup, Importance, find_groups, remove
-from slimline.config.variants import PruneConfig
+from slimline.compression.channels import ChannelGroup, Importance, find_groups, outputs_that_stay, remove
+from slimline.config.pruning import PruneConfig
 from slimline.models.architecture import Architecture
 from slimline.models.count import count_macs, count_parameters
 from slimline.models.dependency import cannot_cut, example_images
 
 # Measures, for a network and its groups, how far the loss rises without shares of each.
 Measure = Callable[[nn.Module, list[ChannelGroup]], Scan]
+# Makes up for what was removed: takes the pruned network, the one before, and which of its outputs each layer kept.
+Mend = Callable[[nn.Module, nn.Module, Mapping[str, Sequence[int]]], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ def prune(
     config: PruneConfig,
     goal: Goal | None = None,
     measure: Measure | None = None,
+    mend: Mend | None = None,
 ) -> tuple[Architecture, dict[str, Any]]:
     """Removes channels of every layer but the last, in place.
 
@@ -58,6 +62,7 @@ def prune(
         config: how much to remove, and by what order.
         goal: of this round; that of the config where it is None.
         measure: for the allocation `sensitivity`.
+        mend: called after the removal, where there was any; what it returns goes into the record.
 
     Returns:
         The architecture after pruning, which rebuilds the same shapes, and what was decided, for the record.
@@ -81,8 +86,12 @@ def prune(
         kept = cheapest(groups, at_first, goal.ratio, config.round_to, macs, price)
     before = sizes(model, architecture)
     # A round may find its goal reached, or too small for one whole multiple: the last one's is what counts.
+    mended: dict[str, Any] = {}
     if any(kept[group.name] < group.channels for group in groups):
+        parent, stay = copy.deepcopy(model), outputs_that_stay(model, groups, kept)
         architecture = remove(model, architecture, groups, kept)
+        if mend is not None:
+            mended = mend(model, parent, stay)
     elif goal.at_first is None and uniform(groups, at_first, config.ratio, config.round_to) == kept:
         raise cannot_cut(architecture, "no channel was to go: the ratio is too small, or round_to too large")
     return architecture, {
@@ -91,6 +100,7 @@ def prune(
         "after": sizes(model, architecture),
         "layers": {name: {"channels": at_first[name], "kept": n} for name, n in kept.items()},
         "sensitivity": {name: {str(share): rise for share, rise in rises.items()} for name, rises in scan.items()},
+        **mended,
     }
 
 

@@ -13,6 +13,7 @@ NAME_MAX_LENGTH = 64
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 PositiveFraction = Annotated[float, Field(gt=0.0, le=1.0)]
+Temperature = Annotated[float, Field(gt=0.0, le=100.0)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=NAME_MAX_LENGTH)]
 

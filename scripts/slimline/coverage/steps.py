@@ -15,7 +15,8 @@ from torch import nn
 from slimline.compression.quantize import quantize
 from slimline.compression.structured import prune
 from slimline.config.model import ModelConfig
-from slimline.config.variants import PruneConfig, QuantizeConfig
+from slimline.config.pruning import PruneConfig
+from slimline.config.variants import QuantizeConfig
 from slimline.data.prepared import FORMAT, PreparedDataset
 from slimline.data.shards import write_shards
 from slimline.errors import NotSupportedError

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from slimline.code_hash import entry_point_hash
 from slimline.config.cluster import ClusterConfig
 from slimline.config.model import ModelConfig
+from slimline.config.pruning import PruneConfig
 from slimline.config.train import TrainConfig
-from slimline.config.variants import DistilConfig, FinetuneConfig, PruneConfig, QuantizeConfig
+from slimline.config.variants import DistilConfig, FinetuneConfig, QuantizeConfig
 from slimline.files import read_json, sha256_file
 from slimline.launch.run import TrainingOutputs, launch
 from slimline.model_rule import run_model_rule

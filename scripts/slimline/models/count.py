@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -25,3 +27,23 @@ def count_macs(model: nn.Module, image_shape: tuple[int, int, int]) -> int:
     torch.backends.mha.set_fastpath_enabled(fused)
     model.train(training)
     return int(counter.get_total_flops()) // 2
+
+
+def largest_activation_bytes(model: nn.Module, image_shape: Sequence[int]) -> int:
+    """Size of the largest tensor that any layer gives for one image [c, h, w], in a forward pass without gradients."""
+    largest = 0
+
+    def note(module: nn.Module, inputs: object, output: object) -> None:
+        nonlocal largest
+        if isinstance(output, Tensor):
+            largest = max(largest, output.nbytes)
+
+    hooks = [module.register_forward_hook(note) for module in model.modules()]
+    training = [module for module in model.modules() if module.training]
+    with torch.no_grad():
+        model.eval()(torch.zeros(1, *image_shape, device=next(model.parameters()).device))
+    for module in training:
+        module.training = True
+    for hook in hooks:
+        hook.remove()
+    return largest

@@ -157,7 +157,8 @@ def _memory_mb(footprint: Footprint, recipe: TrainConfig, micro_batch: int, part
     if teachers is not None:
         states += teachers.weight_bytes + teachers.cache_bytes
         activations += teachers.activation_bytes_per_image * micro_batch
-    needed_mb = PROCESS_MB + MEMORY_MARGIN * (states + activations) / 2**20
+    before = footprint.weight_bytes + footprint.before_bytes
+    needed_mb = PROCESS_MB + MEMORY_MARGIN * max(before, states + activations) / 2**20
     return math.ceil(needed_mb / 100) * 100
 
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from slimline.config.pruning import images_at_once
 from slimline.models.architecture import Architecture
 from slimline.models.artifact import build
 from slimline.models.attention import attention_heads
-from slimline.models.count import count_macs, count_parameters
+from slimline.models.count import count_macs, count_parameters, largest_activation_bytes
 from slimline.models.sparsity import prunable_weights
 
 ALIVE_OUTPUTS = 3
@@ -48,6 +49,7 @@ class Footprint:
         layers: convolutions, linear layers and attentions.
         share_trained: of its work, what a step of training takes on the mean; less than 1 where channels go before, or
             where images are smaller at first.
+        before_bytes: what is there before the first step and not later, beside the weights, on every rank.
     """
 
     parameters: int
@@ -58,6 +60,7 @@ class Footprint:
     teachers: Teachers | None = None
     layers: int = 0
     share_trained: float = 1.0
+    before_bytes: int = 0
 
 
 def footprint(architecture: Architecture) -> Footprint:
@@ -95,24 +98,21 @@ def teachers_footprint(architecture: Architecture, number: int, cache_bytes: int
     """
     with torch.random.fork_rng(devices=[]):
         model = build(architecture).eval()
-    largest = 0
-
-    def note(module: nn.Module, inputs: object, output: object) -> None:
-        nonlocal largest
-        if isinstance(output, Tensor):
-            largest = max(largest, _bytes(output))
-
-    hooks = [module.register_forward_hook(note) for module in model.modules()]
-    with torch.no_grad():
-        model(torch.zeros(1, *architecture.image_shape))
-    for hook in hooks:
-        hook.remove()
     return Teachers(
         weight_bytes=number * sum(_bytes(tensor) for tensor in model.state_dict().values()),
         cache_bytes=cache_bytes,
-        activation_bytes_per_image=ALIVE_OUTPUTS * largest,
+        activation_bytes_per_image=ALIVE_OUTPUTS * largest_activation_bytes(model, architecture.image_shape),
         macs=number * count_macs(model, architecture.image_shape),
     )
+
+
+def reconstruction_bytes(architecture: Architecture, n_samples: int) -> int:
+    """What it takes to fit a pruned network to its parent: that one, and activations as of a teacher's, all at once."""
+    with torch.random.fork_rng(devices=[]):
+        model = build(architecture)
+    largest = largest_activation_bytes(model, architecture.image_shape)
+    weights = sum(_bytes(tensor) for tensor in model.state_dict().values())
+    return weights + ALIVE_OUTPUTS * largest * images_at_once(n_samples, largest)
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict
 
 from slimline.config.cluster import ClusterConfig
 from slimline.config.model import ModelConfig
+from slimline.config.pruning import PruneConfig, ratio_after
 from slimline.config.resizing import share_of_work, sizes_at_first
 from slimline.config.students import can_be_remembered
 from slimline.config.train import TrainConfig
-from slimline.config.variants import PruneConfig, ratio_after
 from slimline.data.prepared import PreparedDataset, Stats
 from slimline.files import write_json
 from slimline.models.architecture import Architecture
@@ -21,11 +21,13 @@ from slimline.models.feature_maps import common_sizes, last_layers
 from slimline.models.image_sizes import check_sizes
 from slimline.models.registry import architecture_for
 from slimline.plan.allocation import choose
-from slimline.plan.footprint import Teachers, footprint, teachers_footprint
+from slimline.plan.footprint import Teachers, footprint, reconstruction_bytes, teachers_footprint
 
 FORMAT = 1
 # Of a scan for sensitivity, see `slimline.compression.sensitivity`: images in a trial, and trials of a layer at most.
 SCAN_IMAGES, SCAN_TRIALS = 512, 3
+# Of a reconstruction, see `slimline.compression.reconstruction`: two, and for the regressions as much again.
+RECONSTRUCTION_PASSES = 4
 
 
 class TeacherPlan(BaseModel):
@@ -78,6 +80,8 @@ def plan_variant(
     check_sizes(architecture, sizes_at_first(resizing, whole), "train.progressive_resizing")
     share = share_of_work(resizing, whole) * (share_trained(prune) if prune is not None else 1.0)
     size = replace(footprint(architecture), share_trained=share)
+    if prune is not None and prune.granularity == "channels" and prune.reconstruction_samples:
+        size = replace(size, before_bytes=reconstruction_bytes(architecture, prune.reconstruction_samples))
     if teacher is not None:
         size = replace(size, teachers=_teachers(variant, architecture, teacher, recipe, data.stats))
     besides = images_besides(prune, size.layers) if prune is not None else 0
@@ -121,7 +125,8 @@ def images_besides(prune: PruneConfig, layers: int) -> int:
         layers: layers with channels to remove.
     """
     scan = SCAN_IMAGES * (1 + SCAN_TRIALS * layers) if prune.allocation == "sensitivity" else 0
-    return prune.iterations * (prune.recalibration_samples + scan)
+    reconstruction = RECONSTRUCTION_PASSES * prune.reconstruction_samples if prune.granularity == "channels" else 0
+    return prune.iterations * (prune.recalibration_samples + scan + reconstruction)
 
 
 def share_trained(prune: PruneConfig) -> float:

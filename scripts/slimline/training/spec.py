@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from slimline.config.model import ModelConfig
+from slimline.config.pruning import PruneConfig
 from slimline.config.train import TrainConfig
-from slimline.config.variants import DistilConfig, FinetuneConfig, PruneConfig, QuantizeConfig
+from slimline.config.variants import DistilConfig, FinetuneConfig, QuantizeConfig
 from slimline.files import read_json, sha256_json, write_json
 
 FORMAT = 1
