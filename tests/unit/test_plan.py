@@ -225,7 +225,7 @@ def test_fine_tuning_takes_the_share_of_the_channels_that_are_left(settings, sha
 
 
 def test_the_plan_of_a_pruning_takes_the_time_of_what_is_left_and_the_memory_of_what_comes(digits, tmp_path):
-    prune = PruneConfig(ratio=0.5, recalibration_samples=0)
+    prune = PruneConfig(ratio=0.5, recalibration_samples=0, reconstruction_samples=0)
     plans = {}
     for step, settings in (("finetune", None), ("prune", prune)):
         output = tmp_path / f"{step}.json"
@@ -236,6 +236,21 @@ def test_the_plan_of_a_pruning_takes_the_time_of_what_is_left_and_the_memory_of_
     assert half["cost_cpu_h"] / whole["cost_cpu_h"] == pytest.approx(half["basis"]["share_trained"], rel=0.01)
     assert half["basis"]["share_trained"] < whole["basis"]["share_trained"] == 1
     assert half["memory_mb"] == whole["memory_mb"]
+
+
+def test_a_reconstruction_takes_time_and_the_memory_of_two_networks_and_of_many_images_at_once(digits, tmp_path):
+    plans = {}
+    for samples in (0, 10, 1000, 10**6):
+        prune = PruneConfig(ratio=0.5, recalibration_samples=0, reconstruction_samples=samples)
+        how = (recipe(batch_size=8), cluster(), digits, tmp_path / "plan.json", prune)
+        plan_variant("half", "prune", ModelConfig(name="resnet18"), None, *how)
+        plans[samples] = read_json(tmp_path / "plan.json")
+    hours = [plan["cost_cpu_h"] for plan in plans.values()]
+    assert hours == sorted(set(hours))
+    memory_mb = [plan["memory_mb"] for plan in plans.values()]
+    assert memory_mb[0] == memory_mb[1] < memory_mb[3], "a few images take less than a step of training"
+    most_mb = (2 * plans[0]["basis"]["weight_bytes"] + 3 * 2**28) * 1.2 / 2**20 + 850
+    assert most_mb <= memory_mb[3] <= most_mb + 100, "of a million as many as fit"
 
 
 def test_the_plan_of_smaller_images_at_first_takes_less_time_and_the_memory_of_whole_ones(digits, tmp_path):

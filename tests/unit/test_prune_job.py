@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 from training_fixtures import history, same, stopping_after, training_spec, with_recipe
 
 from slimline.compression import prune as prune_job
@@ -61,15 +62,31 @@ def test_each_round_removes_the_same_share_of_what_is_left():
     assert ratios == pytest.approx([0.5, 0.75])
 
 
-def test_without_epochs_recalibration_alone_repairs(spec, parent, tmp_path):
+@pytest.mark.parametrize("key", ["recalibration_samples", "reconstruction_samples"])
+def test_without_epochs_either_repair_alone_helps(spec, parent, tmp_path, key):
     found = {}
+    others = {"recalibration_samples": 0, "reconstruction_samples": 0}
     for samples in (0, 1024):
         folder = tmp_path / str(samples)
-        run(pruning(spec, parent, epochs=0, recalibration_samples=samples), folder)
+        run(pruning(spec, parent, epochs=0, **(others | {key: samples})), folder)
         assert not history(folder)
         (found[samples],) = history(folder, "round")
     assert found[0]["macs"] == found[1024]["macs"]
     assert found[1024]["validation_loss"] < found[0]["validation_loss"]
+
+
+def test_the_record_says_what_was_fitted_and_the_parent_stays_as_it_is(spec, parent, tmp_path):
+    before = load_artifact(parent)[0].state_dict()
+    _, _, summary = run(pruning(spec, parent, epochs=0, reconstruction_samples=300), tmp_path / "a")
+    (only,) = summary["rounds"]
+    assert only["reconstruction"]["samples"] == 300
+    layers = [
+        name for name, module in load_artifact(parent)[0].named_modules() if isinstance(module, nn.Conv2d | nn.Linear)
+    ]
+    assert set(only["reconstruction"]["layers"]) == set(layers[1:]), "all but the first, which reads the images"
+    assert same(before, load_artifact(parent)[0].state_dict())
+    _, _, summary = run(pruning(spec, parent, epochs=0, reconstruction_samples=0), tmp_path / "b")
+    assert "reconstruction" not in summary["rounds"][0]
 
 
 @pytest.mark.parametrize("allocation", ["uniform", "global", "sensitivity"])

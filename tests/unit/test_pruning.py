@@ -1,7 +1,9 @@
 """Which channels go: groups, costs, allocations, families of networks."""
 
+import copy
 import itertools
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch import nn
 
 from slimline.compression.allocation import MacModel, by_damage, by_importance, cheapest, uniform
 from slimline.compression.channels import ChannelGroup, find_groups, remove, without
+from slimline.compression.reconstruction import reconstruct
 from slimline.compression.structured import Goal, prune
 from slimline.config.pruning import PruneConfig, ratio_after
 from slimline.errors import SlimlineError
@@ -148,6 +151,31 @@ def test_a_round_whose_goal_is_reached_already_changes_nothing(name, ratio, roun
     alone = build(architecture(name))
     _, note = prune(alone, architecture(name), config)
     assert channels[-1] == {layer: counts["kept"] for layer, counts in note["layers"].items()}
+
+
+@pytest.mark.parametrize(
+    "name", ["convnet", "resnet8", "mobilenet_v3_small", "vit_tiny", "squeezenet1_1", "densenet121"]
+)
+def test_what_is_left_comes_nearer_to_the_parent_by_reconstruction(name):
+    torch.manual_seed(0)
+    shape = architecture(name, size=32)
+    model, images = build(shape).eval(), torch.rand(32, *shape.image_shape) * 255
+    expected, distances = logits(model, images), []
+    for is_mended in (False, True):
+        pruned = copy.deepcopy(model)
+        mend = partial(mended_with, images) if is_mended else None
+        prune(pruned, shape, PruneConfig(ratio=0.5), mend=mend)
+        distances.append((logits(pruned, images) - expected).square().mean().item())
+    assert distances[1] < 0.5 * distances[0]
+
+
+def logits(model, images):
+    with torch.no_grad():
+        return model.eval()(images)
+
+
+def mended_with(images, model, parent, kept):
+    return {"layers": reconstruct(model, parent, kept, images, seed=0)}
 
 
 @pytest.mark.parametrize("name", ["convnet", "resnet8", "mobilenet_v3_small", "vit_tiny", "squeezenet1_1"])

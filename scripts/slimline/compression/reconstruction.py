@@ -137,18 +137,18 @@ def _fit(layer: Layer, inputs: Tensor, target: Target) -> bool:
     weights = layer.weight.flatten(1)
     if layer.bias is not None:
         weights = torch.cat((weights, layer.bias[:, None]), dim=1)
-    gram, products = weights.new_zeros(weights.shape[1], weights.shape[1]), torch.zeros_like(weights)
+    n_inputs = weights.shape[1]
+    gram, products = (weights.new_zeros(n, n_inputs, dtype=torch.float64) for n in (n_inputs, len(weights)))
     chunks = (torch.split(part, CHUNK) for part in target)
     for places, outputs in zip(*chunks, strict=True):
         read = _read(layer, inputs, places)
-        gram.addmm_(read.t(), read)
-        products.addmm_((outputs - read @ weights.t()).t(), read)
-    gram = gram.double()
-    ridge = RIDGE * gram.diagonal().mean()
-    if not ridge > 0:
+        gram += read.t() @ read
+        products += (outputs - read @ weights.t()).t() @ read
+    gram.diagonal().add_(RIDGE * gram.diagonal().mean())
+    factor, has_failed = torch.linalg.cholesky_ex(gram)
+    if has_failed:  # all inputs are zero
         return False
-    gram.diagonal().add_(ridge)
-    change = torch.cholesky_solve(products.double().t(), torch.linalg.cholesky(gram)).t().to(weights.dtype)
+    change = torch.cholesky_solve(products.t(), factor).t().to(weights.dtype)
     inputs_of_one = layer.weight[0].numel()
     layer.weight.add_(change[:, :inputs_of_one].reshape(layer.weight.shape))
     if layer.bias is not None:
