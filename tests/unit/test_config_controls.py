@@ -142,3 +142,24 @@ def test_a_student_whose_features_are_compared_is_not_compiled():
     looking = {"from": "dense", "distil": {"width": 0.5, "feature_weight": 1.0}}
     trial = experiment({"student": distil, "looking": looking}, train=train)
     assert [recipe_for(trial, name).compile for name in ("student", "looking")] == ["auto", "never"]
+
+
+def test_students_alone_start_with_smaller_images_as_dense_does():
+    """The others have weights that know whole ones; features are compared where both networks have maps of one size."""
+    train = {"epochs": 2, "progressive_resizing": {"start_px": 4}}
+    variants = {
+        "student": {"from": "dense", "distil": {"width": 0.5}},
+        "looking": {"from": "dense", "distil": {"width": 0.5, "feature_weight": 1.0}},
+        "pruned": {"from": "dense", **PRUNE},
+        "tuned": {"from": "dense", "finetune": {}},
+        "aware": {"from": "dense", "quantize": {"epochs": 1}},
+    }
+    trial = experiment(variants, train=train)
+    resized = [name for name in ("dense", *variants) if recipe_for(trial, name).progressive_resizing is not None]
+    assert resized == ["dense", "student"]
+    assert recipe_for(trial, trial.control_of("pruned")).progressive_resizing is None
+
+
+def test_the_first_images_are_smaller_than_whole_ones():
+    with pytest.raises(ValidationError, match="less than the 8 pixels"):
+        experiment({}, train={"epochs": 2, "progressive_resizing": {"start_px": 8}})

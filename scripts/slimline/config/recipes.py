@@ -26,8 +26,8 @@ def step_recipe(recipe: TrainConfig, config: VariantConfig) -> TrainConfig | Non
 
     Training that goes on from the parent's weights starts at half of the peak learning rate unless told otherwise:
     they are good already; quantization-aware training, with better ones still, at a tenth. What the dense model freezes
-    or trains slower is about its start, so variants train everything. None ends early: a variant and its control have
-    equal budgets only where both run all of their epochs.
+    or trains slower is about its start, so variants train everything, and so are smaller images. None ends early: a
+    variant and its control have equal budgets only where both run all of their epochs.
     """
     changes: dict[str, Any]
     if config.prune is not None:
@@ -53,10 +53,11 @@ def step_recipe(recipe: TrainConfig, config: VariantConfig) -> TrainConfig | Non
             "epochs": config.quantize.epochs,
             "learning_rate": config.quantize.learning_rate or recipe.learning_rate / 10,
             "sync_batch_norm": False,  # its statistics are frozen
-            "progressive_resizing": None,  # the ranges that it learns are those of whole images
             # A layer that is cut between ranks has no scale per channel.
             "parallelism": "auto" if "tp" in recipe.parallelism else recipe.parallelism,
         }
     else:
         return None
+    if config.distil is None:
+        changes["progressive_resizing"] = None
     return recipe.model_copy(update={**changes, "freeze": [], "learning_rate_multipliers": {}, "early_stopping": None})

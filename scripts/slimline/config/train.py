@@ -104,7 +104,7 @@ class TrainConfig(Config):
     progressive_resizing: ProgressiveResizingConfig | None = Field(
         default=None,
         description="Smaller images in the first part of a training, which takes less time; validation and teachers "
-        "see whole ones. Not inherited by quantization-aware training and students with a `feature_weight`.",
+        "see whole ones. Inherited by students without a `feature_weight` alone.",
     )
     freeze: list[str] = Field(
         default=[],
