@@ -35,6 +35,7 @@ from slimline.reporting.inputs import ReportInputs, RunFiles
 SOURCE = "https://example.org/digits.csv.gz"
 CPU = "AMD EPYC 9354 32-Core Processor"
 LAYERS = {"features.0": {"channels": 32, "kept": 16}, "features.4": {"channels": 64, "kept": 24}}
+PRUNING = {"ratio": 0.5, "layers": LAYERS, "reconstruction": {"samples": 1024, "layers": ["features.4"]}}
 
 
 @dataclass(frozen=True)
@@ -470,7 +471,7 @@ def _write_job(path: Path, scenario: Scenario, variant: str, rng) -> None:
         "job_ids": [attempt["job_id"] for attempt in attempts],
         "attempts": attempts,
         "stages": [{"epoch": 0, "step": 0, "ranks": 4}] * scenario.troubled + [{"epoch": 3, "step": 7, "ranks": 1}],
-        "rounds": [{"ratio": 0.5, "layers": LAYERS}] if "prune" in scenario.variants.get(variant, {}) else [],
+        "rounds": [PRUNING] if "prune" in scenario.variants.get(variant, {}) else [],
         "ranks": 1,
         "threads_per_rank": 1,
         "precision": "fp32",

@@ -165,10 +165,17 @@ class PrunedLayer(Excerpt):
     kept: int
 
 
+class Reconstruction(Excerpt):
+    """By how many training images what was left of a network was fitted to the network before."""
+
+    samples: int
+
+
 class PruningRound(Excerpt):
     """One round of a pruning job; `layers` is empty where weights were removed and no channels."""
 
     layers: dict[str, PrunedLayer] = {}
+    reconstruction: Reconstruction | None = None
 
 
 class Job(Excerpt):

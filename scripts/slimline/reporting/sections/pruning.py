@@ -38,4 +38,8 @@ def channels_left(variant: str, jobs: Mapping[int, Job]) -> Details | None:
         f"After {plural(rounds, 'round')} of pruning. Layers that are added up have one set of channels and stand here "
         "under the name of the first."
     )
+    last_round = next(job.rounds[-1] for job in jobs.values() if job.rounds)
+    if last_round.reconstruction is not None:
+        images = plural(last_round.reconstruction.samples, "training image")
+        note += f" Before any fine-tuning, what is left was fitted to the network before by {images}."
     return Details(f"Channels left in {variant}", [Table(f"channels-{variant}", "Channels", columns, rows, note=note)])
