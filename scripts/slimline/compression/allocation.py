@@ -138,9 +138,12 @@ def by_damage(scan: Scan) -> Price:
 
 
 def _target(group: ChannelGroup, at_first: Kept, ratio: float, round_to: int) -> int:
-    """How many channels the share 1 - `ratio` is, to the nearest whole unit; it may be more than are left."""
+    """How many channels the share 1 - `ratio` is, in whole units: the nearest, or the lower of two that are as near.
+
+    It may be more than are left.
+    """
     unit = group.unit(round_to)
-    return max(unit, math.floor(_before(group, at_first) * (1 - ratio) / unit + 0.5 + ROUNDING) * unit)
+    return max(unit, math.ceil(_before(group, at_first) * (1 - ratio) / unit - 0.5 - ROUNDING) * unit)
 
 
 def _fewest(group: ChannelGroup, at_first: Kept, ratio: float, round_to: int) -> int:
