@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-CHANNELS_LAST = (0, 2, 3, 1)
+from slimline.training.plain_layout import AS_IT_LIES, show
 
 
 @dataclass(frozen=True)
@@ -33,20 +33,11 @@ class Kernel:
     def matrix(self, tensor: Tensor) -> Tensor:
         """[o, i * h * w] of a tensor of the kernel's shape, in the order in which the kernel lies in memory."""
         channels_last = self.stride[1] < self.stride[3]
-        return (tensor.permute(CHANNELS_LAST) if channels_last else tensor).flatten(1)
+        return (tensor.permute(AS_IT_LIES) if channels_last else tensor).flatten(1)
 
     def kernel(self, matrix: Tensor) -> Tensor:
         """The inverse of `matrix`."""
         return matrix.as_strided(self.shape, self.stride)
-
-    def show(self, change: Callable[[Tensor], Tensor], state: dict[str, Any], gradient: Tensor | None) -> None:
-        """Parameter and state in the other shape, with this gradient; no weight moves."""
-        for key, value in state.items():
-            if isinstance(value, Tensor) and value.shape == self.parameter.shape:
-                state[key] = change(value)
-        self.parameter.grad = None  # it has to be of the weight's shape at any time
-        self.parameter.data = change(self.parameter.data)
-        self.parameter.grad = gradient
 
 
 def step_on_matrices(make: Callable[[], torch.optim.Optimizer], parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
@@ -67,18 +58,18 @@ def step_on_matrices(make: Callable[[], torch.optim.Optimizer], parameters: Sequ
             gradient = kernel.parameter.grad
             gradients.append(gradient)
             flat = None if gradient is None else kernel.matrix(gradient)
-            kernel.show(kernel.matrix, optimizer.state[kernel.parameter], flat)
+            show(kernel.parameter, flat, optimizer.state[kernel.parameter], kernel.matrix)
 
     def after(optimizer: torch.optim.Optimizer, *_: Any) -> None:
         for kernel, gradient in zip(kernels, gradients, strict=True):
-            kernel.show(kernel.kernel, optimizer.state[kernel.parameter], gradient)
+            show(kernel.parameter, gradient, optimizer.state[kernel.parameter], kernel.kernel)
         gradients.clear()
 
     for kernel in kernels:  # it looks at shapes when it is made
-        kernel.show(kernel.matrix, {}, None)
+        show(kernel.parameter, None, {}, kernel.matrix)
     optimizer = make()
     for kernel in kernels:
-        kernel.show(kernel.kernel, {}, None)
+        show(kernel.parameter, None, {}, kernel.kernel)
     optimizer.register_step_pre_hook(before)
     optimizer.register_step_post_hook(after)
     return optimizer

@@ -8,6 +8,8 @@ since the step treats each element alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -31,11 +33,11 @@ def step_in_plain_layout(optimizer: torch.optim.Optimizer) -> torch.optim.Optimi
             gradient = parameter.grad
             if gradient is not None and _has_channels_last(parameter) and gradient.stride() == parameter.stride():
                 seen.append((parameter, gradient))
-                _turn(parameter, gradient.permute(AS_IT_LIES), optimizer.state[parameter], AS_IT_LIES)
+                show(parameter, gradient.permute(AS_IT_LIES), optimizer.state[parameter], _to(AS_IT_LIES))
 
     def after(*_: Any) -> None:
         for parameter, gradient in seen:
-            _turn(parameter, gradient, optimizer.state[parameter], AS_NAMED)
+            show(parameter, gradient, optimizer.state[parameter], _to(AS_NAMED))
         seen.clear()
 
     optimizer.register_step_pre_hook(before)
@@ -53,11 +55,22 @@ def _has_channels_last(parameter: Tensor) -> bool:
     )
 
 
-def _turn(parameter: Tensor, gradient: Tensor, state: dict[str, Any], order: tuple[int, ...]) -> None:
-    """Shows a weight, its state and its gradient with their dimensions in another order; no value moves."""
+def show(parameter: Tensor, gradient: Tensor | None, state: dict[str, Any], change: Callable[[Tensor], Tensor]) -> None:
+    """Gives a weight and its state another shape, and the weight a gradient of that one; no weight moves.
+
+    Args:
+        parameter: the weight.
+        gradient: in the new shape.
+        state: an optimizer's of the weight.
+        change: gives tensors of the weight's shape the new one.
+    """
     for key, value in state.items():
         if isinstance(value, Tensor) and value.shape == parameter.shape:
-            state[key] = value.permute(order)
+            state[key] = change(value)
     parameter.grad = None  # it has to be of the weight's shape at any time
-    parameter.data = parameter.data.permute(order)
+    parameter.data = change(parameter.data)
     parameter.grad = gradient
+
+
+def _to(order: tuple[int, ...]) -> Callable[[Tensor], Tensor]:
+    return partial(torch.permute, dims=order)
