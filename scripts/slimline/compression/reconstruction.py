@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
+from slimline.models.modes import evaluating
 from slimline.training.matrix_kernels import n_outputs
 
 # Places in a layer's outputs that are looked at, for each input of one of them; and how many at once.
@@ -59,7 +60,7 @@ def reconstruct(model: nn.Module, parent: nn.Module, kept: Kept, images: Tensor,
         Names of the layers that were fitted, in that order.
     """
     fitted: list[str] = []
-    with torch.no_grad(), _evaluating(model), _evaluating(parent):
+    with torch.no_grad(), evaluating(model), evaluating(parent):
         names = _behind_the_cut(model, parent, images[:1])
         targets = _targets(model, parent, names, kept, images, seed)
         layers = dict(model.named_modules())
@@ -197,14 +198,3 @@ def _hooked(hooks: Sequence[RemovableHandle]) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True

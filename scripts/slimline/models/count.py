@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from slimline.models.modes import evaluating
+
 
 def count_parameters(model: nn.Module) -> int:
     """Number of trainable values."""
@@ -39,11 +41,8 @@ def largest_activation_bytes(model: nn.Module, image_shape: Sequence[int]) -> in
             largest = max(largest, output.nbytes)
 
     hooks = [module.register_forward_hook(note) for module in model.modules()]
-    training = [module for module in model.modules() if module.training]
-    with torch.no_grad():
-        model.eval()(torch.zeros(1, *image_shape, device=next(model.parameters()).device))
-    for module in training:
-        module.training = True
+    with torch.no_grad(), evaluating(model):
+        model(torch.zeros(1, *image_shape, device=next(model.parameters()).device))
     for hook in hooks:
         hook.remove()
     return largest
