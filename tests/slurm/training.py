@@ -100,7 +100,13 @@ class Workplace:
 
     @property
     def job_id(self):
-        return read_json(self.job_folder / "receipt.json")["attempts"][-1]["job_id"]
+        """The id of the newest job; waits for it, since the queue has a job before the receipt has its id."""
+
+        def written():
+            return read_json(self.job_folder / "receipt.json")["attempts"][-1]["job_id"]
+
+        until(written, 60, "the job was submitted, and the receipt does not say so")
+        return written()
 
     @property
     def checkpoint(self):
