@@ -227,6 +227,21 @@ BAD = {
         "variants.pruned.prune.allocation",
         "the smallest weights of the whole network go",
     ),
+    "importance of weights": (
+        {"variants.pruned.prune": {"granularity": "weights", "importance": "redundancy"}},
+        "variants.pruned.prune.importance",
+        "no value: with `granularity: weights`",
+    ),
+    "redundancy without repair": (
+        {"variants.pruned.prune": {"importance": "redundancy", "reconstruction_samples": 0}},
+        "variants.pruned.prune.importance",
+        "`reconstruction_samples` above 0",
+    ),
+    "redundancy in a scan": (
+        {"variants.pruned.prune": {"importance": "redundancy", "allocation": "sensitivity"}},
+        "variants.pruned.prune.importance",
+        "lets nothing make up for them",
+    ),
     "dropout without option": ({"model": {"name": "resnet18", "dropout": 0.5}}, "model.dropout", "small models only"),
     "folder key without folder": ({"dataset.image_size": 32}, "dataset.image_size", "the dataset is `digits`"),
     "folder without path": ({"dataset": {"name": "image-folder"}}, "dataset.path", "the folder of your images"),

@@ -75,6 +75,16 @@ def test_without_epochs_either_repair_alone_helps(spec, parent, tmp_path, key):
     assert found[1024]["validation_loss"] < found[0]["validation_loss"]
 
 
+def test_channels_go_by_what_can_be_made_up_for_unless_said_otherwise(spec, parent, tmp_path):
+    kept = {}
+    for importance in (None, "redundancy", "magnitude-l2"):
+        folder = tmp_path / str(importance)
+        model, *_ = run(pruning(spec, parent, epochs=0, importance=importance), folder)
+        kept[importance] = model.state_dict()
+    assert same(kept[None], kept["redundancy"])
+    assert not same(kept[None], kept["magnitude-l2"])
+
+
 def test_the_record_says_what_was_fitted_and_the_parent_stays_as_it_is(spec, parent, tmp_path):
     before = load_artifact(parent)[0].state_dict()
     _, _, summary = run(pruning(spec, parent, epochs=0, reconstruction_samples=300), tmp_path / "a")

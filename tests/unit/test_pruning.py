@@ -12,7 +12,7 @@ from torch import nn
 from slimline.compression.allocation import MacModel, by_damage, by_importance, cheapest, uniform
 from slimline.compression.channels import ChannelGroup, find_groups, remove, without
 from slimline.compression.reconstruction import reconstruct
-from slimline.compression.structured import Goal, prune
+from slimline.compression.structured import Goal, WithImages, prune
 from slimline.config.pruning import PruneConfig, ratio_after
 from slimline.errors import SlimlineError
 from slimline.models.architecture import Architecture
@@ -164,7 +164,7 @@ def test_what_is_left_comes_nearer_to_the_parent_by_reconstruction(name):
     for is_mended in (False, True):
         pruned = copy.deepcopy(model)
         mend = partial(mended_with, images) if is_mended else None
-        prune(pruned, shape, PruneConfig(ratio=0.5), mend=mend)
+        prune(pruned, shape, PruneConfig(ratio=0.5), images=WithImages(mend=mend))
         distances.append((logits(pruned, images) - expected).square().mean().item())
     assert distances[1] < 0.5 * distances[0]
 

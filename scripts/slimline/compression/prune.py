@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from slimline.compression.allocation import Scan
 from slimline.compression.channels import ChannelGroup
 from slimline.compression.reconstruction import Kept, reconstruct
+from slimline.compression.redundancy import by_redundancy
 from slimline.compression.sensitivity import scan_losses
-from slimline.compression.structured import Goal, prune, sizes
+from slimline.compression.structured import Goal, WithImages, prune, sizes
 from slimline.compression.teachers import Ensemble, distillation, loaded
 from slimline.config.pruning import PruneConfig, images_at_once, ratio_after
 from slimline.data.batches import random_sample, share
@@ -34,7 +36,7 @@ from slimline.training.losses import LossSum, cross_entropy
 from slimline.training.precision import Precision
 from slimline.training.spec import TrainingSpec
 
-RECALIBRATION_BATCH = 128
+SAMPLE_BATCH = 128
 
 
 def run(spec: TrainingSpec, folder: Path) -> None:
@@ -82,9 +84,11 @@ def _prune_round(
         def mend(pruned: nn.Module, parent: nn.Module, kept: Kept) -> dict[str, Any]:
             return _reconstruct(pruned, parent, kept, feed, config.reconstruction_samples, spec.seed, world, pulse)
 
-        architecture, note = prune(
-            model, architecture, config, goal, measure, mend if config.reconstruction_samples else None
-        )
+        def rank(network: nn.Module, groups: list[ChannelGroup]) -> list[ChannelGroup]:
+            return _rank(network, groups, feed, config.reconstruction_samples, spec.seed, world, pulse)
+
+        images = WithImages(measure, rank, mend if config.reconstruction_samples else None)
+        architecture, note = prune(model, architecture, config, goal, images)
         if architecture.sparsity:  # the parent's; among what is left it may be another
             architecture = replace(architecture, sparsity=share_of_zeros(model))
     if config.recalibration_samples:
@@ -115,15 +119,39 @@ def _reconstruct(
     return {"reconstruction": {"samples": len(rows), "layers": fitted}}
 
 
-def _recalibrate(model: nn.Module, feed: Feed, n_samples: int, seed: int, world: World, pulse: Pulse) -> None:
-    """On training images as they are; all ranks see the same ones."""
-    rows = random_sample(feed.data.rows("train"), n_samples, seed)
-    stats = feed.data.stats
-    parts = -(-len(rows) // min(RECALIBRATION_BATCH, batch_size(stats.height, stats.width)))
+def _rank(
+    model: nn.Module,
+    groups: list[ChannelGroup],
+    feed: Feed,
+    n_samples: int,
+    seed: int,
+    world: World,
+    pulse: Pulse,
+) -> list[ChannelGroup]:
+    """On the images of the reconstruction, of which there may be more here; all ranks come to the same answer."""
     model.to(world.device)
-    with closing(feed.plain(share(rows, parts, part) for part in range(parts))) as batches:
-        recalibrate(model, (batch.images for batch in pulse.through("recalibrate", batches)))
+    with _sample(feed, n_samples, seed) as batches:
+        ranked = by_redundancy(model, groups, pulse.through("rank", batches))
+    model.cpu()
+    importances = [group.importance.to(world.device) for group in ranked]
+    world.copy_from_main(importances)
+    return [replace(group, importance=scores.cpu()) for group, scores in zip(ranked, importances, strict=True)]
+
+
+def _recalibrate(model: nn.Module, feed: Feed, n_samples: int, seed: int, world: World, pulse: Pulse) -> None:
+    model.to(world.device)
+    with _sample(feed, n_samples, seed) as batches:
+        recalibrate(model, pulse.through("recalibrate", batches))
     world.copy_from_main(model.buffers())
+
+
+@contextmanager
+def _sample(feed: Feed, n_samples: int, seed: int) -> Iterator[Iterator[Tensor]]:
+    """Batches of training images as they are, [n, c, h, w]; all ranks see the same ones."""
+    rows, stats = random_sample(feed.data.rows("train"), n_samples, seed), feed.data.stats
+    parts = -(-len(rows) // min(SAMPLE_BATCH, batch_size(stats.height, stats.width)))
+    with closing(feed.plain(share(rows, parts, part) for part in range(parts))) as batches:
+        yield (batch.images for batch in batches)
 
 
 def _sparse_already(zeros: float, ratio: float) -> NotSupportedError:

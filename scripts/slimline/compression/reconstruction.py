@@ -9,16 +9,14 @@ its inputs are there, before it computes its own outputs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.hooks import RemovableHandle
 
-from slimline.models.modes import evaluating
+from slimline.models.modes import evaluating, hooked
 from slimline.training.matrix_kernels import n_outputs
 
 # Places in a layer's outputs that are looked at, for each input of one of them; and how many at once.
@@ -72,7 +70,7 @@ def reconstruct(model: nn.Module, parent: nn.Module, kept: Kept, images: Tensor,
 
             return before_it_computes
 
-        with _hooked([layers[name].register_forward_pre_hook(fit(name)) for name in names]):
+        with hooked([layers[name].register_forward_pre_hook(fit(name)) for name in names]):
             model(images)
     return fitted
 
@@ -89,7 +87,7 @@ def _behind_the_cut(model: nn.Module, parent: nn.Module, image: Tensor) -> list[
         for name, layer in ours.items()
         if isinstance(layer, Layer)
     ]
-    with _hooked(hooks):
+    with hooked(hooks):
         model(image)
     first = next((n for n, name in enumerate(calls) if _inputs(ours[name]) < _inputs(theirs[name])), len(calls))
     return [
@@ -128,7 +126,7 @@ def _targets(
 
         return after
 
-    with _hooked([theirs[name].register_forward_hook(note(name)) for name in names]):
+    with hooked([theirs[name].register_forward_hook(note(name)) for name in names]):
         parent(images)
     return targets
 
@@ -189,12 +187,3 @@ def _patches(layer: nn.Conv2d, images: Tensor, places: Tensor) -> Tensor:
 def _reach(layer: nn.Conv2d, axis: int) -> int:
     """Pixels from the first tap of a kernel to the last, both counted."""
     return layer.dilation[axis] * (layer.kernel_size[axis] - 1) + 1
-
-
-@contextmanager
-def _hooked(hooks: Sequence[RemovableHandle]) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()

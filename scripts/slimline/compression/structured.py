@@ -20,8 +20,28 @@ from slimline.models.dependency import cannot_cut, example_images
 
 # Measures, for a network and its groups, how far the loss rises without shares of each.
 Measure = Callable[[nn.Module, list[ChannelGroup]], Scan]
+# The groups of a network with an importance that images decide.
+Rank = Callable[[nn.Module, list[ChannelGroup]], list[ChannelGroup]]
 # Makes up for what was removed: takes the pruned network, the one before, and which of its outputs each layer kept.
 Mend = Callable[[nn.Module, nn.Module, Mapping[str, Sequence[int]]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class WithImages:
+    """What a pruning does by training images.
+
+    Args:
+        measure: for the allocation `sensitivity`.
+        rank: for the importance `redundancy`.
+        mend: called after the removal, where there was any; what it returns goes into the record.
+    """
+
+    measure: Measure | None = None
+    rank: Rank | None = None
+    mend: Mend | None = None
+
+
+NO_IMAGES = WithImages()
 
 
 @dataclass(frozen=True)
@@ -44,13 +64,12 @@ def prune(
     architecture: Architecture,
     config: PruneConfig,
     goal: Goal | None = None,
-    measure: Measure | None = None,
-    mend: Mend | None = None,
+    images: WithImages = NO_IMAGES,
 ) -> tuple[Architecture, dict[str, Any]]:
     """Removes channels of every layer but the last, in place.
 
     The groups of channels that must go together come from the dependency graph (DepGraph, Fang et al., CVPR
-    2023); their importance is the norm of their weights.
+    2023); their importance is the norm of their weights, or what `rank` of `images` says.
 
     How many each group loses: `uniform`, the same share of all. `global`: least importance for the MACs that are
     saved. `sensitivity`: least rise of the loss for the MACs that are saved, by a scan that takes shares of one group
@@ -61,8 +80,7 @@ def prune(
         architecture: its architecture.
         config: how much to remove, and by what order.
         goal: of this round; that of the config where it is None.
-        measure: for the allocation `sensitivity`.
-        mend: called after the removal, where there was any; what it returns goes into the record.
+        images: what needs training images; without them the importance `redundancy` is the norm of weights.
 
     Returns:
         The architecture after pruning, which rebuilds the same shapes, and what was decided, for the record.
@@ -72,6 +90,8 @@ def prune(
     """
     goal = goal or Goal(config.ratio)
     groups = find_groups(model, architecture, _importance(config, goal.seed))
+    if config.ranking == "redundancy" and images.rank is not None:
+        groups = images.rank(model, groups)
     at_first = goal.at_first or {group.name: group.channels for group in groups}
     scan: Scan = {}
     if config.allocation == "uniform":
@@ -79,8 +99,8 @@ def prune(
     else:
         price: Price = by_importance
         if config.allocation == "sensitivity":
-            assert measure is not None
-            scan = measure(model, groups)
+            assert images.measure is not None
+            scan = images.measure(model, groups)
             price = by_damage(scan)
         macs = MacModel(model, example_images(architecture), groups)
         kept = cheapest(groups, at_first, goal.ratio, config.round_to, macs, price)
@@ -90,8 +110,8 @@ def prune(
     if any(kept[group.name] < group.channels for group in groups):
         parent, stay = copy.deepcopy(model), outputs_that_stay(model, groups, kept)
         architecture = remove(model, architecture, groups, kept)
-        if mend is not None:
-            mended = mend(model, parent, stay)
+        if images.mend is not None:
+            mended = images.mend(model, parent, stay)
     elif goal.at_first is None and uniform(groups, at_first, config.ratio, config.round_to) == kept:
         raise cannot_cut(architecture, "no channel was to go: the ratio is too small, or round_to too large")
     return architecture, {
@@ -113,7 +133,7 @@ def _importance(config: PruneConfig, seed: int) -> Importance:
 
         return random
     importance: Importance = torch_pruning.importance.GroupMagnitudeImportance(
-        p=2 if config.importance == "magnitude-l2" else 1
+        p=1 if config.importance == "magnitude-l1" else 2
     )
     return importance
 

@@ -13,7 +13,7 @@ from slimline.config.base import Config, Temperature, mistake_at, with_mistakes
 from slimline.config.train import LearningRate
 
 # Keys of a pruning that say nothing of single weights, with their defaults.
-CHANNELS_ONLY = {"allocation": "uniform", "importance": "magnitude-l2", "round_to": 8, "reconstruction_samples": 1024}
+CHANNELS_ONLY = {"allocation": "uniform", "importance": None, "round_to": 8, "reconstruction_samples": 1024}
 
 # In a reconstruction, the largest activation of all images together.
 MOST_ACTIVATION_BYTES = 2**28
@@ -38,8 +38,12 @@ class PruneConfig(Config):
         "are less important; `sensitivity`, more where a measured scan shows that the training loss rises less. All "
         "leave as many MACs as `uniform` would.",
     )
-    importance: Literal["magnitude-l2", "magnitude-l1", "random"] = Field(
-        default="magnitude-l2", description="How channels are ranked; the least important go."
+    importance: Literal["redundancy", "magnitude-l2", "magnitude-l1", "random"] | None = Field(
+        default=None,
+        description="How channels are ranked; the least important go. `redundancy`: by the error that the layers that "
+        "read them cannot make up for, measured on the images of the reconstruction (Hassibi and Stork, 1992). The "
+        "norm of their weights: `magnitude-l2`, `magnitude-l1`. Unset: `redundancy` where there is a reconstruction, "
+        "`magnitude-l2` where there is none, and with `allocation: sensitivity`, whose scan makes up for nothing.",
     )
     round_to: Annotated[int, Field(ge=1, le=64)] = Field(
         default=8, description="Channel counts are kept at multiples of this, which vector units like."
@@ -72,6 +76,12 @@ class PruneConfig(Config):
         "the rest goes to the labels. 0: labels alone.",
     )
     temperature: Temperature = Field(default=4.0, description="Softens both distributions, with a `teacher_weight`.")
+
+    @property
+    def ranking(self) -> str:
+        """The importance that counts."""
+        with_repair = self.reconstruction_samples and self.allocation != "sensitivity"
+        return self.importance or ("redundancy" if with_repair else "magnitude-l2")
 
     @model_validator(mode="wrap")
     @classmethod
@@ -109,6 +119,12 @@ def _prune_mistakes(raw: Any) -> list[InitErrorDetails]:
     if raw.get("teacher_weight") and epochs == 0:
         expected = "0, or `epochs` above 0, in which the parent teaches"
         mistakes.append(mistake_at(("teacher_weight",), f"{raw['teacher_weight']} without fine-tuning", expected))
+    if raw.get("importance") == "redundancy" and raw.get("reconstruction_samples") == 0:
+        expected = "another importance, or `reconstruction_samples` above 0: it reckons with what they make up for"
+        mistakes.append(mistake_at(("importance",), "redundancy without a reconstruction", expected))
+    if raw.get("importance") == "redundancy" and raw.get("allocation") == "sensitivity":
+        expected = "another importance: the scan takes channels away, and lets nothing make up for them"
+        mistakes.append(mistake_at(("importance",), "redundancy with `allocation: sensitivity`", expected))
     if raw.get("recalibration_samples") == 1:
         mistakes.append(
             mistake_at(("recalibration_samples",), "1", "2 or more: one image has no variance; or 0 for none")
@@ -116,6 +132,7 @@ def _prune_mistakes(raw: Any) -> list[InitErrorDetails]:
     if raw.get("granularity") == "weights":
         for key, default in CHANNELS_ONLY.items():
             if raw.get(key, default) != default:
-                only = f"`{default}`: with `granularity: weights` the smallest weights of the whole network go"
-                mistakes.append(mistake_at((key,), repr(raw[key]), only))
+                only = "no value" if default is None else f"`{default}`"
+                reason = "with `granularity: weights` the smallest weights of the whole network go"
+                mistakes.append(mistake_at((key,), repr(raw[key]), f"{only}: {reason}"))
     return mistakes

@@ -1,11 +1,12 @@
-"""Evaluation mode for a while."""
+"""States of a network that last for a while: evaluation mode, hooks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 
 @contextmanager
@@ -18,3 +19,13 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+
+
+@contextmanager
+def hooked(hooks: Sequence[RemovableHandle]) -> Iterator[None]:
+    """Hooks that are there already; afterwards they are gone."""
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

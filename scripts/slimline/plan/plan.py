@@ -26,8 +26,9 @@ from slimline.plan.footprint import Teachers, footprint, reconstruction_bytes, t
 FORMAT = 1
 # Of a scan for sensitivity, see `slimline.compression.sensitivity`: images in a trial, and trials of a layer at most.
 SCAN_IMAGES, SCAN_TRIALS = 512, 3
-# Of a reconstruction, see `slimline.compression.reconstruction`: two, and for the regressions as much again.
-RECONSTRUCTION_PASSES = 4
+# Of a reconstruction, see `slimline.compression.reconstruction`: two, and for the regressions as much again. And of
+# the order of channels, see `slimline.compression.redundancy`.
+RECONSTRUCTION_PASSES, RANKING_PASSES = 4, 2
 
 
 class TeacherPlan(BaseModel):
@@ -125,7 +126,8 @@ def images_besides(prune: PruneConfig, layers: int) -> int:
         layers: layers with channels to remove.
     """
     scan = SCAN_IMAGES * (1 + SCAN_TRIALS * layers) if prune.allocation == "sensitivity" else 0
-    reconstruction = RECONSTRUCTION_PASSES * prune.reconstruction_samples if prune.granularity == "channels" else 0
+    passes = RECONSTRUCTION_PASSES + (RANKING_PASSES if prune.ranking == "redundancy" else 0)
+    reconstruction = passes * prune.reconstruction_samples if prune.granularity == "channels" else 0
     return prune.iterations * (prune.recalibration_samples + scan + reconstruction)
 
 
