@@ -117,7 +117,10 @@ def cheapest(
 
 
 def by_importance(group: ChannelGroup, kept: int, target: int) -> float:
-    """The importance that a step takes away; scores have the mean 1 in every group, so that groups compare."""
+    """The importance that a step takes away.
+
+    Groups compare: norms have the mean 1 in each, redundancy is a share of what the readers give.
+    """
     going = sorted(set(group.weakest(group.channels - target)) - set(group.weakest(group.channels - kept)))
     return float(group.importance[going].clamp(min=0).sum())
 
