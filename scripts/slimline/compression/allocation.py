@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from slimline.compression.channels import ChannelGroup, Layer
+from slimline.models.modes import evaluating, hooked
 
 # No group loses more than this share of its channels, or the ratio where that is more: no layer vanishes.
 LARGEST_SHARE = 0.9
@@ -188,10 +189,6 @@ def _macs_by_layer(model: nn.Module, images: Tensor) -> tuple[dict[Layer, float]
         found[layer] = found.get(layer, 0.0) + places * layer.weight.numel()
 
     hooks = [module.register_forward_hook(note) for module in model.modules() if isinstance(module, Layer)]
-    training = model.training
-    with torch.no_grad():
-        model.eval()(images)
-    model.train(training)
-    for hook in hooks:
-        hook.remove()
+    with torch.no_grad(), evaluating(model), hooked(hooks):
+        model(images)
     return found, scores

@@ -14,6 +14,7 @@ from slimline.config.variants import QuantizeConfig
 from slimline.errors import NotSupportedError
 from slimline.models.architecture import Architecture
 from slimline.models.artifact import load_artifact
+from slimline.models.modes import hooked
 from slimline.training.distributed import World
 from slimline.training.job import run_training
 from slimline.training.losses import LossSum, cross_entropy
@@ -51,10 +52,8 @@ def refuse_tokens(model: nn.Module, architecture: Architecture) -> None:
             found.add(layer)
 
     hooks = [layer.register_forward_hook(note) for layer in layers]
-    with torch.no_grad():
+    with torch.no_grad(), hooked(hooks):
         model.eval()(torch.zeros(2, *architecture.image_shape, dtype=torch.uint8))
-    for hook in hooks:
-        hook.remove()
     if 2 * len(found) < len(layers):
         raise NotSupportedError(
             f"The model {architecture.name} cannot be trained to be quantized.",

@@ -18,14 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from slimline.compression.channels import ChannelGroup, Use
+from slimline.compression.reconstruction import RIDGE
 from slimline.models.modes import evaluating, hooked
 
 # Groups with more channels keep the order of their weights' norms: the work grows with the cube.
 MOST_CHANNELS = 2048
 # In how many steps a group loses its channels, at most.
 MOST_STEPS = 256
-# Added to the mean square of each channel, as a share of the mean over all; that of a reconstruction too.
-RIDGE = 1e-3
 # A later channel's score is larger at least by this share, so that scores have the order in which channels go.
 LARGER = 1e-9
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from slimline.models.modes import evaluating
+from slimline.models.modes import evaluating, hooked
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -41,8 +41,6 @@ def largest_activation_bytes(model: nn.Module, image_shape: Sequence[int]) -> in
             largest = max(largest, output.nbytes)
 
     hooks = [module.register_forward_hook(note) for module in model.modules()]
-    with torch.no_grad(), evaluating(model):
+    with torch.no_grad(), evaluating(model), hooked(hooks):
         model(torch.zeros(1, *image_shape, device=next(model.parameters()).device))
-    for hook in hooks:
-        hook.remove()
     return largest

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from slimline.models.modes import evaluating
+from slimline.models.modes import evaluating, hooked
 from slimline.training.matrix_kernels import faster_kind, n_outputs
 
 
@@ -124,10 +124,8 @@ def _map_sizes(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[nn.C
 
     layers = [module for module in model.modules() if type(module) is nn.Conv2d and _is_plain(module)]
     hooks = [layer.register_forward_hook(note) for layer in layers]
-    with torch.no_grad(), evaluating(model):
+    with torch.no_grad(), evaluating(model), hooked(hooks):
         model(next(model.parameters()).new_zeros(1, *image_shape))
-    for hook in hooks:
-        hook.remove()
     return {layer: next(iter(of_layer)) for layer, of_layer in sizes.items() if len(of_layer) == 1}
 
 
