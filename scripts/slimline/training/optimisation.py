@@ -1,10 +1,11 @@
-"""Optimizers and their parameter groups, all of torch's own; the norm of the gradients."""
+"""Optimizers and their parameter groups; the norm of the gradients."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from torch.distributed.tensor import DTensor
 from slimline.config.train import TrainConfig
 from slimline.errors import SlimlineError
 from slimline.training.kernel_matrices import step_on_matrices
+from slimline.training.muon import Muon
 from slimline.training.parallel import by_mesh, is_sharded, total_norm
 from slimline.training.plain_layout import step_in_plain_layout
 from slimline.training.schedule import peak_learning_rate
@@ -60,7 +62,7 @@ def set_training(model: nn.Module) -> None:
 def build_optimizers(model: nn.Module, recipe: TrainConfig) -> list[torch.optim.Optimizer]:
     """Optimizers over the trainable parameters; each group has its `multiplier` on the learning rate.
 
-    Weight decay is on matrices and kernels, not on biases and normalisation. `muon` is torch's, for the matrices and
+    Weight decay is on matrices and kernels, not on biases and normalisation. `muon` is for the matrices and
     kernels of hidden layers only, scaled so that it shares AdamW's learning rate (Liu et al., 2025); AdamW takes the
     rest.
 
@@ -98,8 +100,7 @@ def build_optimizers(model: nn.Module, recipe: TrainConfig) -> list[torch.optim.
             next_step="set train.parallelism to ddp, or train.optimizer to adamw or sgd",
         )
     hidden_groups = _groups(hidden, multipliers, recipe.weight_decay)
-    make_muon = partial(torch.optim.Muon, hidden_groups, lr=lr, adjust_lr_fn="match_rms_adamw")
-    muon = step_on_matrices(make_muon, list(hidden.values()))
+    muon = step_on_matrices(partial(_muon, hidden_groups, lr), list(hidden.values()))
     return [muon, _adamw(_groups(others, multipliers, recipe.weight_decay), lr)]
 
 
@@ -118,6 +119,12 @@ def clip_gradients(optimizers: Sequence[torch.optim.Optimizer], limit: float | N
         for group in groups:
             nn.utils.clip_grads_with_norm_(group, limit, norm)
     return norm
+
+
+def _muon(groups: list[dict[str, Any]], lr: float) -> torch.optim.Optimizer:
+    if any(isinstance(parameter, DTensor) for group in groups for parameter in group["params"]):
+        return torch.optim.Muon(groups, lr=lr, adjust_lr_fn="match_rms_adamw")
+    return Muon(groups, lr)
 
 
 def _adamw(groups: list[dict[str, object]], lr: float) -> torch.optim.Optimizer:
