@@ -17,6 +17,7 @@ from slimline.config.weights import with_digests
 from slimline.cpu import let_waiting_threads_sleep
 from slimline.files import read_json
 from slimline.data.identity import dataset_id, prepared_id, source_fingerprint
+from slimline.launch.memory import COPIES_SIDE_BY_SIDE, COPIES_TO_CONVERT, COPIES_TO_OPEN, memory_mb
 from slimline.launch.stale_lock import enter
 from slimline.search.outcome import compared_pairs, with_outcome
 
@@ -242,6 +243,15 @@ def quantized_to(wildcards):
 def prediction_batch():
     """Images of a run of `predict`: of more than 90 x 90 pixels fewer, which take no more memory."""
     return max(1, min(256, 2**21 // EXPERIMENT.dataset.image_side_px**2))
+
+
+def memory_for(copies, at_least, *names):
+    """Resource: megabytes of a rule that has so many copies of these of its inputs in memory."""
+
+    def mem_mb(wildcards, input):
+        return memory_mb([input.get(name) for name in names if input.get(name)], copies, at_least)
+
+    return mem_mb
 
 
 def machine_cores():

@@ -154,7 +154,7 @@ rule export:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=4000,
+        mem_mb=memory_for(COPIES_TO_CONVERT, 4000, "weights"),
         runtime=30,
     params:
         code=code_of("export"),
@@ -194,7 +194,7 @@ rule quantize:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=4000,
+        mem_mb=memory_for(COPIES_TO_CONVERT, 4000, "onnx"),
         runtime=60,
     params:
         quantize=step_of,

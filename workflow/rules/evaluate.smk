@@ -13,7 +13,7 @@ rule prove:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=4000,
+        mem_mb=memory_for(COPIES_TO_OPEN, 4000, "onnx"),
         runtime=30,
     params:
         code=code_of("prove"),
@@ -38,7 +38,7 @@ rule predict:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=2000,
+        mem_mb=memory_for(COPIES_TO_OPEN, 2000, "onnx"),
         runtime=60,
     params:
         split="test",
@@ -67,7 +67,7 @@ rule latency:
         "../../environment.yml"
     threads: machine_cores()
     resources:
-        mem_mb=2000,
+        mem_mb=memory_for(COPIES_SIDE_BY_SIDE, 2000, "onnx", "baseline", "parent"),
         runtime=60,
     params:
         latency=dumped(EXPERIMENT.evaluation.latency),

@@ -46,7 +46,7 @@ rule validate:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=2000,
+        mem_mb=memory_for(COPIES_TO_OPEN, 2000, "onnx"),
         runtime=60,
     params:
         split="validation",
