@@ -75,8 +75,8 @@ RUN = f"{RESULTS}/{{variant}}/seed-{{seed}}"
 REPORT = f"{RESULTS}/report.html"
 METRICS_CSV = f"{RESULTS}/metrics.csv"
 # What comes first of all that is ready: plans, since one may refuse the experiment; then what a search waits for; then
-# what takes all cores, which are seldom free at once.
-PLAN_PRIORITY, SEARCH_PRIORITY, LATENCY_PRIORITY = 3, 2, 1
+# dense, which all else waits for; then what takes all cores, which are seldom free at once.
+PLAN_PRIORITY, SEARCH_PRIORITY, DENSE_PRIORITY, LATENCY_PRIORITY = 4, 3, 2, 1
 
 
 wildcard_constraints:
@@ -230,8 +230,10 @@ def teacher_plan(variant):
 
 
 def comes_first(wildcards):
-    """Priority: of what a search waits for above all else, since the length of the run hangs on it."""
-    return SEARCH_PRIORITY if wildcards.variant in TRIED and int(wildcards.seed) == SEEDS[0] else 0
+    """Priority: of what a search waits for above all else, then of dense: the length of the run hangs on them."""
+    if wildcards.variant in TRIED and int(wildcards.seed) == SEEDS[0]:
+        return SEARCH_PRIORITY
+    return DENSE_PRIORITY if wildcards.variant == DENSE else 0
 
 
 def quantized_to(wildcards):
