@@ -62,9 +62,8 @@ def set_training(model: nn.Module) -> None:
 def build_optimizers(model: nn.Module, recipe: TrainConfig) -> list[torch.optim.Optimizer]:
     """Optimizers over the trainable parameters; each group has its `multiplier` on the learning rate.
 
-    Weight decay is on matrices and kernels, not on biases and normalisation. `muon` is for the matrices and
-    kernels of hidden layers only, scaled so that it shares AdamW's learning rate (Liu et al., 2025); AdamW takes the
-    rest.
+    Weight decay is on matrices and kernels, not on biases and normalisation. `muon` is for the matrices and kernels of
+    hidden layers only, scaled so that it shares AdamW's learning rate (Liu et al., 2025); AdamW takes the rest.
 
     Raises:
         SlimlineError: a pattern of `learning_rate_multipliers` fits nothing; no matrix for `muon`, or a kernel of
