@@ -203,6 +203,13 @@ def test_single_weights_stay_zero_through_training(spec, parent, tmp_path):
     assert architecture.pruning == ()
 
 
+def test_zeros_of_the_parent_stay_when_channels_go(spec, parent, tmp_path):
+    run(pruning(spec, parent, epochs=0, granularity="weights", ratio=0.8), tmp_path / "sparse")
+    _, architecture, summary = run(pruning(spec, tmp_path / "sparse/result", epochs=0, ratio=0.3), tmp_path / "small")
+    assert architecture.sparsity > 0.6
+    assert "reconstruction" not in summary["rounds"][0]
+
+
 def test_single_weights_that_are_zero_already_are_no_pruning(spec, parent, tmp_path):
     sparse, architecture = load_artifact(parent)
     zero_smallest(sparse, 0.8)

@@ -67,6 +67,28 @@ def test_a_grouped_convolution_that_became_depthwise_rebuilds_too(tmp_path):
     assert torch.equal(model.eval()(images), load_artifact(tmp_path)[0](images))
 
 
+def test_layers_that_come_apart_at_one_channel_are_recorded_under_their_new_names():
+    torch.manual_seed(0)
+    shape, config = architecture("mobilenet_v3_small", size=32), PruneConfig(ratio=0.95, round_to=1, iterations=5)
+    model, at_first = build(shape), None
+    for number in range(1, 6):
+        shape, note = prune(model, shape, config, Goal(ratio_after(0.95, number, 5), at_first))
+        at_first = at_first or {layer: counts["channels"] for layer, counts in note["layers"].items()}
+    assert set(note["layers"]) - set(at_first)
+    assert all(1 <= layer["kept"] <= layer["channels"] for layer in note["layers"].values())
+
+
+@pytest.mark.parametrize("allocation", ["uniform", "global"])
+def test_layers_narrower_than_a_unit_stay_and_the_others_lose_their_share(allocation):
+    torch.manual_seed(0)
+    shape = architecture("resnet8")
+    model = build(shape)
+    whole = count_macs(model, shape.image_shape)
+    _, note = prune(model, shape, PruneConfig(ratio=0.5, round_to=32, allocation=allocation))
+    assert {(layer["channels"], layer["kept"]) for layer in note["layers"].values()} == {(16, 16), (32, 32), (64, 32)}
+    assert note["after"]["macs"] == count_macs(model, shape.image_shape) < whole
+
+
 def test_channels_stay_multiples_of_round_to():
     shape = architecture("convnet")
     model = build(shape)

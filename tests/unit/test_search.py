@@ -170,23 +170,30 @@ def test_a_last_round_that_found_no_network_does_not_undo_the_one_before(tmp_pat
 
 
 def test_each_round_leaves_the_better_half():
-    assert [kept_after(7, number) for number in range(4)] == [7, 4, 2, 1]
+    assert [kept_after(7, number, 1) for number in range(4)] == [7, 4, 2, 1]
+
+
+def test_no_round_leaves_fewer_than_are_to_be_chosen():
+    assert [kept_after(7, number, 4) for number in range(4)] == [7, 4, 4, 4]
+    assert [kept_after(2, number, 3) for number in range(3)] == [2, 2, 2]
 
 
 def test_rounds_that_do_not_fit_the_budget_are_left_out():
     hours = {"a": 1.0, "b": 0.5, "c": 0.5, "d": 0.25}
-    assert affordable_rounds(hours, [1, 2, 4], None, "core-hours") == [1, 2, 4]
+    assert affordable_rounds(hours, [1, 2, 4], 1, None, "core-hours") == [1, 2, 4]
     # 2.25 hours for all, then 2 epochs of the two dearest: 3 more.
-    assert affordable_rounds(hours, [1, 2, 4], 5.25, "core-hours") == [1, 2]
-    assert affordable_rounds(hours, [1, 2, 4], 5.0, "core-hours") == [1]
+    assert affordable_rounds(hours, [1, 2, 4], 1, 5.25, "core-hours") == [1, 2]
+    assert affordable_rounds(hours, [1, 2, 4], 1, 5.0, "core-hours") == [1]
+    # Of four finalists all take part in the second round.
+    assert affordable_rounds(hours, [1, 2, 4], 4, 5.25, "core-hours") == [1]
 
 
 def test_a_budget_that_pays_for_nothing_is_refused():
     with pytest.raises(SlimlineError, match="does not pay for its first round") as refused:
-        affordable_rounds({"a": 1.249}, [1, 2], 0.5, "GPU-hours")
+        affordable_rounds({"a": 1.249}, [1, 2], 1, 0.5, "GPU-hours")
     assert "got: 0.5 GPU-hours" in " ".join(str(refused.value).split())
     assert "at least 1.3 GPU-hours for 1 structure\n" in str(refused.value)
-    assert affordable_rounds({"a": 1.249}, [1, 2], 1.3, "GPU-hours") == [1]
+    assert affordable_rounds({"a": 1.249}, [1, 2], 1, 1.3, "GPU-hours") == [1]
 
 
 def test_hours_of_small_jobs_are_not_rounded_away():

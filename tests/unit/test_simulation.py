@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from onnx import helper
+from onnx import helper, numpy_helper
 from torch import nn
 from training_fixtures import history, same, stopping_after, train, training_spec, with_recipe
 
 from slimline.compression import quantize_aware
-from slimline.compression.graph import ranges_of_values
+from slimline.compression.graph import ranges_of_values, set_ranges
 from slimline.compression.quantize import quantize
 from slimline.compression.simulation import (
     FrozenBatchNorm2d,
@@ -201,6 +201,16 @@ def test_ranges_that_find_no_layer_are_refused_and_not_forgotten():
     product.input[1] = "mlp.0.weight"
     model = helper.make_model(helper.make_graph([product], "named", [], []))
     assert ranges_of_values(model, {"mlp.0.input": (0.0, 1.0)}) == {"tokens": (0.0, 1.0)}
+
+
+def test_a_range_of_zeros_alone_leaves_the_scale_that_is_there():
+    nodes = [helper.make_node("QuantizeLinear", [name, f"{name}.scale", "zero"], [f"{name}.8"]) for name in ("a", "b")]
+    constants = [numpy_helper.from_array(np.float32(0.5), f"{name}.scale") for name in ("a", "b")]
+    zero = numpy_helper.from_array(np.uint8(0), "zero")
+    model = helper.make_model(helper.make_graph(nodes, "two", [], [], [*constants, zero]))
+    assert set_ranges(model, {"a": (0.0, 0.0), "b": (0.0, 2.55)}) == 1
+    found = {tensor.name: float(numpy_helper.to_array(tensor)) for tensor in model.graph.initializer}
+    assert found == {"a.scale": 0.5, "b.scale": pytest.approx(0.01), "zero": 0.0}
 
 
 @pytest.mark.parametrize(

@@ -43,8 +43,10 @@ class MacModel:
     def __init__(self, model: nn.Module, images: Tensor, groups: Sequence[ChannelGroup]) -> None:
         self._macs, self._scores = _macs_by_layer(model, images)
         self._channels = {group.name: group.channels for group in groups}
-        self._layers: dict[str, set[Layer]] = {
-            group.name: {use.layer for use in group.uses if use.layer in self._macs} for group in groups
+        # Each once, in the order of the graph: sums in another order would end in other bits on another rank.
+        self._layers: dict[str, list[Layer]] = {
+            group.name: list(dict.fromkeys(use.layer for use in group.uses if use.layer in self._macs))
+            for group in groups
         }
         self._shares: dict[tuple[Layer, bool], dict[str, float]] = {}
         for group in groups:
@@ -100,7 +102,8 @@ def cheapest(
         price: of a step, the less the sooner it is taken.
     """
     # Not what `uniform` would leave of what is left: a group that has lost more than its share makes up for another.
-    budget = macs.total({group.name: _target(group, at_first, ratio, round_to) for group in groups})
+    targets = {group.name: _target(group, at_first, ratio, round_to) for group in groups}
+    budget = macs.total({group.name: min(_before(group, at_first), targets[group.name]) for group in groups})
     kept = {group.name: group.channels for group in groups}
     fewest = {group.name: _fewest(group, at_first, ratio, round_to) for group in groups}
     while macs.total(kept) > budget:
@@ -144,7 +147,7 @@ def by_damage(scan: Scan) -> Price:
 def _target(group: ChannelGroup, at_first: Kept, ratio: float, round_to: int) -> int:
     """How many channels the share 1 - `ratio` is, in whole units: the nearest, or the lower of two that are as near.
 
-    It may be more than are left.
+    It may be more than are left, and more than there ever were where the unit is.
     """
     unit = group.unit(round_to)
     return max(unit, math.ceil(_before(group, at_first) * (1 - ratio) / unit - 0.5 - ROUNDING) * unit)

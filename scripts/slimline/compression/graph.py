@@ -107,6 +107,8 @@ def set_ranges(model: onnx.ModelProto, ranges: Ranges) -> int:
         if node.op_type != "QuantizeLinear" or node.input[0] not in ranges:
             continue
         low, high = ranges[node.input[0]]
+        if low == high:  # nothing but zeros ever came: any scale will do
+            continue
         scale, zero_point = (constants[name] for name in node.input[1:3])
         limits = np.iinfo(numpy_helper.to_array(zero_point).dtype)
         step = np.float32((high - low) / 255)

@@ -88,8 +88,10 @@ def _prune_round(
             return _rank(network, groups, feed, config.reconstruction_samples, spec.seed, world, pulse)
 
         images = WithImages(measure, rank, mend if config.reconstruction_samples else None)
+        if architecture.sparsity:  # the parent's, whose zeros would not survive a reconstruction
+            images = WithImages(measure, rank if config.importance else None)
         architecture, note = prune(model, architecture, config, goal, images)
-        if architecture.sparsity:  # the parent's; among what is left it may be another
+        if architecture.sparsity:  # among what is left it may be another
             architecture = replace(architecture, sparsity=share_of_zeros(model))
     if config.recalibration_samples:
         _recalibrate(model, feed, config.recalibration_samples, spec.seed, world, pulse)
@@ -114,7 +116,7 @@ def _reconstruct(
     with closing(feed.plain([rows])) as batches:
         images = next(batches).images
     pulse.beat("reconstruct")
-    fitted = reconstruct(model, parent, kept, images, seed)
+    fitted = reconstruct(model, parent, kept, images, seed, partial(pulse.beat, "reconstruct"))
     world.copy_from_main(model.parameters())
     return {"reconstruction": {"samples": len(rows), "layers": fitted}}
 
@@ -130,8 +132,9 @@ def _rank(
 ) -> list[ChannelGroup]:
     """On the images of the reconstruction, of which there may be more here; all ranks come to the same answer."""
     model.to(world.device)
-    with _sample(feed, n_samples, seed) as batches:
-        ranked = by_redundancy(model, groups, pulse.through("rank", batches))
+    at_once = images_at_once(SAMPLE_BATCH, largest_activation_bytes(model, feed.data.stats.image_shape))
+    with _sample(feed, n_samples, seed, at_once) as batches:
+        ranked = by_redundancy(model, groups, pulse.through("rank", batches), partial(pulse.beat, "rank"))
     model.cpu()
     importances = [group.importance.to(world.device) for group in ranked]
     world.copy_from_main(importances)
@@ -140,16 +143,16 @@ def _rank(
 
 def _recalibrate(model: nn.Module, feed: Feed, n_samples: int, seed: int, world: World, pulse: Pulse) -> None:
     model.to(world.device)
-    with _sample(feed, n_samples, seed) as batches:
+    with _sample(feed, n_samples, seed, SAMPLE_BATCH) as batches:
         recalibrate(model, pulse.through("recalibrate", batches))
     world.copy_from_main(model.buffers())
 
 
 @contextmanager
-def _sample(feed: Feed, n_samples: int, seed: int) -> Iterator[Iterator[Tensor]]:
-    """Batches of training images as they are, [n, c, h, w]; all ranks see the same ones."""
+def _sample(feed: Feed, n_samples: int, seed: int, at_once: int) -> Iterator[Iterator[Tensor]]:
+    """Batches of training images as they are, [n, c, h, w] with n up to `at_once`; all ranks see the same ones."""
     rows, stats = random_sample(feed.data.rows("train"), n_samples, seed), feed.data.stats
-    parts = -(-len(rows) // min(SAMPLE_BATCH, batch_size(stats.height, stats.width)))
+    parts = -(-len(rows) // min(at_once, batch_size(stats.height, stats.width)))
     with closing(feed.plain(share(rows, parts, part) for part in range(parts))) as batches:
         yield (batch.images for batch in batches)
 

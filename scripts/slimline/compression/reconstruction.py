@@ -42,7 +42,14 @@ class Target(NamedTuple):
     outputs: Tensor
 
 
-def reconstruct(model: nn.Module, parent: nn.Module, kept: Kept, images: Tensor, seed: int) -> list[str]:
+def reconstruct(
+    model: nn.Module,
+    parent: nn.Module,
+    kept: Kept,
+    images: Tensor,
+    seed: int,
+    beat: Callable[[], None] = lambda: None,
+) -> list[str]:
     """Fits the weights of a pruned network to its parent's activations, in place.
 
     Grouped convolutions stay as they are, and what computes before anything is missing.
@@ -53,6 +60,7 @@ def reconstruct(model: nn.Module, parent: nn.Module, kept: Kept, images: Tensor,
         kept: which of its outputs each layer kept; one that is not named kept all.
         images: training images [n, c, h, w] in 0..255.
         seed: decides which places count.
+        beat: called at each layer, since large networks take minutes.
 
     Returns:
         Names of the layers that were fitted, in that order.
@@ -60,11 +68,12 @@ def reconstruct(model: nn.Module, parent: nn.Module, kept: Kept, images: Tensor,
     fitted: list[str] = []
     with torch.no_grad(), evaluating(model), evaluating(parent):
         names = _behind_the_cut(model, parent, images[:1])
-        targets = _targets(model, parent, names, kept, images, seed)
+        targets = _targets(model, parent, names, kept, images, seed, beat)
         layers = dict(model.named_modules())
 
         def fit(name: str) -> Callable[[Any, tuple[Tensor, ...]], None]:
             def before_it_computes(layer: Layer, inputs: tuple[Tensor, ...]) -> None:
+                beat()
                 if _fit(layer, inputs[0], targets.pop(name)):
                     fitted.append(name)
 
@@ -109,7 +118,13 @@ def _inputs(layer: nn.Module) -> int:
 
 
 def _targets(
-    model: nn.Module, parent: nn.Module, names: Sequence[str], kept: Kept, images: Tensor, seed: int
+    model: nn.Module,
+    parent: nn.Module,
+    names: Sequence[str],
+    kept: Kept,
+    images: Tensor,
+    seed: int,
+    beat: Callable[[], None],
 ) -> dict[str, Target]:
     """What the parent's layers give for the images, at places drawn for each."""
     targets: dict[str, Target] = {}
@@ -118,6 +133,7 @@ def _targets(
 
     def note(name: str) -> Callable[[Any, Any, Tensor], None]:
         def after(layer: nn.Module, inputs: object, outputs: Tensor) -> None:
+            beat()
             rows = outputs.movedim(1, -1).flatten(0, -2) if isinstance(layer, nn.Conv2d) else outputs.flatten(0, -2)
             n_places = PLACES_PER_INPUT * _inputs(ours[name])
             places = torch.randperm(len(rows), generator=generator)[:n_places].to(rows.device)

@@ -10,7 +10,7 @@ forward pass. What is refitted here is thrown away: a reconstruction does it for
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -106,7 +106,12 @@ class Reader:
         return rows[:, places].transpose(1, 2).flatten(0, 1)
 
 
-def by_redundancy(model: nn.Module, groups: Sequence[ChannelGroup], images: Iterable[Tensor]) -> list[ChannelGroup]:
+def by_redundancy(
+    model: nn.Module,
+    groups: Sequence[ChannelGroup],
+    images: Iterable[Tensor],
+    beat: Callable[[], None] = lambda: None,
+) -> list[ChannelGroup]:
     """The groups with another importance: the error that a channel's removal adds, as a share of a layer's outputs.
 
     Where several layers read a group, their shares are added up. Grouped convolutions and attention do not count as
@@ -116,6 +121,7 @@ def by_redundancy(model: nn.Module, groups: Sequence[ChannelGroup], images: Iter
         model: the network that the groups were found in.
         groups: all of them.
         images: batches of training images [n, c, h, w] in 0..255, on the network's device.
+        beat: called at each group, since wide ones take long.
     """
     readers = {
         group.name: [reader for use in group.uses if (reader := Reader.of(use, group.channels)) is not None]
@@ -130,6 +136,7 @@ def by_redundancy(model: nn.Module, groups: Sequence[ChannelGroup], images: Iter
             model(batch)
     scores: dict[str, Tensor] = {}
     for group in groups:
+        beat()
         fits = [fit for reader in readers.get(group.name, []) if (fit := reader.fit()) is not None]
         if fits:
             scores[group.name] = _scores(group.blocks, fits)

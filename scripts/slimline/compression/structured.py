@@ -112,13 +112,19 @@ def prune(
         architecture = remove(model, architecture, groups, kept)
         if images.mend is not None:
             mended = images.mend(model, parent, stay)
-    elif goal.at_first is None and uniform(groups, at_first, config.ratio, config.round_to) == kept:
+    elif goal.at_first is None and (
+        config.iterations == 1 or uniform(groups, at_first, config.ratio, config.round_to) == kept
+    ):
         raise cannot_cut(architecture, "no channel was to go: the ratio is too small, or round_to too large")
     return architecture, {
         "ratio": goal.ratio,
         "before": before,
         "after": sizes(model, architecture),
-        "layers": {name: {"channels": at_first[name], "kept": n} for name, n in kept.items()},
+        # Groups get new names when a grouped convolution becomes a depthwise one, or one channel is left.
+        "layers": {
+            group.name: {"channels": at_first.get(group.name, group.channels), "kept": kept[group.name]}
+            for group in groups
+        },
         "sensitivity": {name: {str(share): rise for share, rise in rises.items()} for name, rises in scan.items()},
         **mended,
     }

@@ -53,13 +53,13 @@ def plan_search(config: CompressConfig, plans: Sequence[Path], dense_plan: Path,
         for structure, plan in zip(config.structures, plans, strict=True)
     }
     unit: Literal["core-hours", "GPU-hours"] = "GPU-hours" if key == "cost_gpu_h" else "core-hours"
-    rounds = affordable_rounds(hours_per_epoch, config.round_epochs, config.budget_hours, unit)
+    rounds = affordable_rounds(hours_per_epoch, config.round_epochs, config.finalists, config.budget_hours, unit)
     plan = SearchPlan(
         format=1,
         unit=unit,
         hours_per_epoch=hours_per_epoch,
         budget_hours=config.budget_hours,
-        forecast_hours=forecast_hours(hours_per_epoch, rounds),
+        forecast_hours=forecast_hours(hours_per_epoch, rounds, config.finalists),
         rounds=rounds,
         left_out=config.round_epochs[len(rounds) :],
     )
@@ -108,7 +108,7 @@ def judge_round(
         else:
             points.append(_point(trial, paths, dense_accuracy, dense_size))
     trained = [point for point in points if point.structure != DENSE]
-    n_kept = kept_after(len({trial.structure for trial in trials} - {DENSE}), 1)
+    n_kept = kept_after(len({trial.structure for trial in trials} - {DENSE}), 1, config.finalists)
     outcome = Round(
         format=1,
         epochs=epochs,
@@ -158,9 +158,9 @@ def conclude(config: CompressConfig, rounds: Sequence[Path], plan: Path, seed: i
     found = [read_record(path, Round) for path in rounds]
     points = found[deciding_round(found)].points
     trained = [point for point in points if point.structure != DENSE]
-    best = ranked(points, config.accuracy_drop, config.minimize)
     chosen = finalists(trained, config.finalists, config.accuracy_drop, config.minimize)
     chosen += [point for point in points if point.structure == DENSE and point.usable]
+    best = ranked(chosen, config.accuracy_drop, config.minimize)
     search = Search(
         format=1,
         seed=seed,
