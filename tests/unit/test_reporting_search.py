@@ -10,7 +10,8 @@ from slimline.search.records import Point, Round, Search, SearchPlan
 def point(variant, final, drop, cost, problem=None):
     return Point(
         variant=variant, structure=final.removesuffix("-int8") if final != "int8" else "dense", final=final,
-        accuracy_drop=drop, latency_ratio=cost, size_ratio=0.25, usable=problem is None, problem=problem,
+        accuracy_drop=drop, accuracy_drop_se=0.0021, latency_ratio=cost, size_ratio=0.25,
+        usable=problem is None, problem=problem,
     )  # fmt: skip
 
 

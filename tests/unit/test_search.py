@@ -14,10 +14,10 @@ from slimline.search.steps import conclude, job_hours, plan_search
 from slimline.search.trials import finalists, pareto, ranked, survivors
 
 
-def point(name, drop, cost, usable=True, final=None):
+def point(name, drop, cost, usable=True, final=None, se=0.0):
     return Point(
-        variant=f"try-{name}-e1", structure=name, final=final or name, accuracy_drop=drop, latency_ratio=cost,
-        size_ratio=1.0, usable=usable, problem=None if usable else "broken",
+        variant=f"try-{name}-e1", structure=name, final=final or name, accuracy_drop=drop,
+        accuracy_drop_se=se, latency_ratio=cost, size_ratio=1.0, usable=usable, problem=None if usable else "broken",
     )  # fmt: skip
 
 
@@ -70,6 +70,17 @@ def test_as_many_go_on_as_there_is_room_for(points, n_kept, limit):
 def test_the_cheapest_within_the_limit_is_best():
     points = [point("dear", 0.0, 0.9), point("cheap", 0.004, 0.2), point("too cheap", 0.02, 0.1)]
     assert [each.structure for each in ranked(points, 0.005, "latency")] == ["cheap", "dear", "too cheap"]
+
+
+def test_what_is_within_the_limit_by_a_standard_error_comes_before_what_is_cheaper():
+    points = [
+        point("barely", 0.004, 0.1, se=0.002), point("safe", 0.003, 0.4, se=0.002), point("safer", 0.0, 0.5, se=0.002),
+        point("beyond", 0.006, 0.05, se=0.0),
+    ]  # fmt: skip
+    assert [each.structure for each in ranked(points, 0.005, "latency")] == ["safe", "safer", "barely", "beyond"]
+    # Where images are so few that nothing is safe, costs decide as they would without.
+    points = [each.model_copy(update={"accuracy_drop_se": 0.02}) for each in points]
+    assert [each.structure for each in ranked(points, 0.005, "latency")] == ["barely", "safe", "safer", "beyond"]
 
 
 def test_a_drop_of_exactly_the_limit_is_within_it():

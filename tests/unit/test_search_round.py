@@ -16,7 +16,7 @@ from slimline.files import write_json
 from slimline.search.records import Round
 from slimline.search.steps import judge_round
 
-CONFIG = CompressConfig(prune_ratios=[0.5], student_widths=[], rounds=1, trial_epochs=1)
+CONFIG = CompressConfig(prune_ratios=[0.5], student_widths=[], rounds=1, trial_epochs=1, finalists=1)
 LABELS = np.arange(10) % 5
 MEASURED = ("validation", "latency", "exports", "proofs")
 
@@ -69,6 +69,7 @@ def files(tmp_path):
 def test_figures_are_against_dense_on_the_validation_split(files):
     sound = files.judge().points[0]
     assert (sound.accuracy_drop, sound.size_ratio, sound.latency_ratio) == (pytest.approx(0.1), 0.25, 0.5)
+    assert sound.accuracy_drop_se == pytest.approx(0.1), "one image of ten, which dense alone has right"
     assert (sound.usable, sound.problem) == (True, None)
 
 

@@ -28,6 +28,7 @@ class Point(Record):
     structure: str = described("Its network; `dense` for a quantized dense model.")
     final: str = described("The variant that is trained in full if this one is chosen.")
     accuracy_drop: float = described("Accuracy of dense minus that of the file, on the validation split.", "share")
+    accuracy_drop_se: float = described("Standard error of that difference, which is paired by images.", "share")
     latency_ratio: float = described("P50 of the file over that of dense, timed in turns.")
     size_ratio: float = described("Size of the file over that of dense.")
     usable: bool = described("Whether it is what it claims to be and not slower than what it was made of.")

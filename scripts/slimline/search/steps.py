@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from slimline.config.compress import CompressConfig, Trial
 from slimline.config.variants import DENSE
@@ -23,6 +24,7 @@ from slimline.search.budget import affordable_rounds, forecast_hours, kept_after
 from slimline.search.records import Point, Round, Search, SearchPlan, deciding_round
 from slimline.search.trials import finalists, pareto, ranked, survivors
 
+Right = npt.NDArray[np.float64]
 SLOWER_THAN_PARENT = "slower than what it was made of"
 
 
@@ -98,7 +100,7 @@ def judge_round(
         SlimlineError: there is no dense model.
     """
     _refuse_without_dense(dense_validation)
-    dense_accuracy, dense_size = _accuracy(dense_validation), read_json(dense_export)["size_bytes"]
+    dense_right, dense_size = _right(dense_validation), read_json(dense_export)["size_bytes"]
     points, failed = [], {}
     for number, trial in enumerate(trials):
         paths = {name: files[name][number] for name in ("validation", "latency", "exports", "proofs")}
@@ -106,13 +108,13 @@ def judge_round(
         if failure is not None:
             failed[trial.variant] = failure.reason
         else:
-            points.append(_point(trial, paths, dense_accuracy, dense_size))
+            points.append(_point(trial, paths, dense_right, dense_size))
     trained = [point for point in points if point.structure != DENSE]
     n_kept = kept_after(len({trial.structure for trial in trials} - {DENSE}), 1, config.finalists)
     outcome = Round(
         format=1,
         epochs=epochs,
-        dense_accuracy=dense_accuracy,
+        dense_accuracy=float(dense_right.mean()),
         hours=sum(job_hours(job) for job in files["jobs"] if failure_in(job) is None),
         points=points,
         failed=failed,
@@ -126,16 +128,18 @@ def _refuse_without_dense(file: Path) -> None:
         raise SlimlineError("Without the dense model there is nothing to search from.", got=failure.reason)
 
 
-def _point(trial: Trial, paths: Mapping[str, Path], dense_accuracy: float, dense_size: int) -> Point:
+def _point(trial: Trial, paths: Mapping[str, Path], dense_right: Right, dense_size: int) -> Point:
     latency, proof = read_record(paths["latency"], LatencyRecord), read_record(paths["proofs"], Proof)
     problem = proof.problems[0].message if proof.problems else None
     if problem is None and is_slower(latency.ratio_to_own_fp32):
         problem = SLOWER
     elif problem is None and is_slower(latency.ratio_parent_p50):
         problem = SLOWER_THAN_PARENT
+    drops = dense_right - _right(paths["validation"])
     return Point(
         **trial._asdict(),
-        accuracy_drop=dense_accuracy - _accuracy(paths["validation"]),
+        accuracy_drop=float(drops.mean()),
+        accuracy_drop_se=float(drops.std(ddof=1) / np.sqrt(len(drops))),
         latency_ratio=latency.ratio_p50,
         size_ratio=read_json(paths["exports"])["size_bytes"] / dense_size,
         usable=problem is None,
@@ -176,7 +180,7 @@ def conclude(config: CompressConfig, rounds: Sequence[Path], plan: Path, seed: i
     write_record(output, search)
 
 
-def _accuracy(predictions: Path) -> float:
-    """Share of the images that one model classifies as labelled; ties are wrong."""
+def _right(predictions: Path) -> Right:
+    """1 for each image that one model classifies as labelled, else 0, [n]; ties are wrong."""
     read = read_predictions(predictions)
-    return float(np.mean(top1(read.logits) == read.labels))
+    return (top1(read.logits) == read.labels).astype(np.float64)

@@ -59,22 +59,31 @@ def survivors(points: Sequence[Point], n_kept: int, accuracy_drop: float, minimi
 
 
 def ranked(points: Sequence[Point], accuracy_drop: float, minimize: Aim) -> list[Point]:
-    """Usable points, best first: those within the limit by cost, then the others by their drop.
+    """Usable points, best first.
 
-    Among costs that cannot be told apart the more accurate point comes first.
+    By cost those whose drop is within the limit with a standard error added to it (Breiman et al., "Classification and
+    regression trees", 1984, choose by such a margin); then, by cost too, those that are within without; then the
+    others by their drop. The cheapest of many that are within by their figures alone is likely to be so by luck.
     """
-    usable = sorted((point for point in points if point.usable), key=lambda point: point.cost(minimize))
-    within = [point for point in usable if not exceeds(point.accuracy_drop, accuracy_drop)]
-    beyond = sorted((point for point in usable if point not in within), key=lambda point: point.accuracy_drop)
+    usable = [point for point in points if point.usable]
+    safely = [point for point in usable if not exceeds(point.accuracy_drop + point.accuracy_drop_se, accuracy_drop)]
+    barely = [point for point in usable if point not in safely and not exceeds(point.accuracy_drop, accuracy_drop)]
+    beyond = [point for point in usable if point not in safely and point not in barely]
+    beyond.sort(key=lambda point: point.accuracy_drop)
+    return [*_by_cost(safely, minimize), *_by_cost(barely, minimize), *beyond]
+
+
+def _by_cost(points: Sequence[Point], minimize: Aim) -> list[Point]:
+    """Cheapest first; among costs that cannot be told apart the more accurate point."""
+    waiting = sorted(points, key=lambda point: point.cost(minimize))
     ordered: list[Point] = []
-    while within:
-        as_cheap = [
-            point for point in within if point.cost(minimize) <= within[0].cost(minimize) * (1 + EQUAL_COST[minimize])
-        ]
+    while waiting:
+        most = waiting[0].cost(minimize) * (1 + EQUAL_COST[minimize])
+        as_cheap = [point for point in waiting if point.cost(minimize) <= most]
         best = min(as_cheap, key=lambda point: (point.accuracy_drop, point.cost(minimize)))
         ordered.append(best)
-        within.remove(best)
-    return [*ordered, *beyond]
+        waiting.remove(best)
+    return ordered
 
 
 def finalists(points: Sequence[Point], n_finalists: int, accuracy_drop: float, minimize: Aim) -> list[Point]:

@@ -116,7 +116,7 @@ def _table(search: Search) -> Table:
             Cell(point.variant, point.variant),
             Cell(count(number), number),
             Cell(count(found.epochs), found.epochs),
-            Cell(fixed(100 * point.accuracy_drop, 2), point.accuracy_drop),
+            Cell(_drop(point), point.accuracy_drop),
             Cell(fixed(point.latency_ratio, 3), point.latency_ratio),
             Cell(fixed(point.size_ratio, 3), point.size_ratio),
             Cell(_outcome(search, number, found, point)),
@@ -124,8 +124,15 @@ def _table(search: Search) -> Table:
         for number, found in enumerate(search.rounds, start=1)
         for point in found.points
     ]
-    note = "The drop is against dense with the same seed, on the validation split; latencies are timed in turns."
+    note = (
+        "The drop is against dense with the same seed, on the validation split, with its standard error over the "
+        "images; latencies are timed in turns."
+    )
     return Table("search-trials", "Trials", columns, rows, note=note, sortable=True)
+
+
+def _drop(point: Point) -> str:
+    return f"{fixed(100 * point.accuracy_drop, 2)} \N{PLUS-MINUS SIGN} {fixed(100 * point.accuracy_drop_se, 2)}"
 
 
 def _outcome(search: Search, number: int, found: Round, point: Point) -> str:
