@@ -45,6 +45,7 @@ def tried(compress):
 EXPERIMENT, CLUSTER, SOURCE = read_config()
 SEEDS = EXPERIMENT.train.seeds
 TRIED = tried(EXPERIMENT.compress)
+ADDED_CONTROLS = EXPERIMENT.controls.added
 TRAINED = [variant for variant in EXPERIMENT.variant_names if EXPERIMENT.trains(variant)]
 
 ON_CLUSTER = workflow.resource_settings.nodes is not None  # rules are sent to a cluster
@@ -75,8 +76,9 @@ RUN = f"{RESULTS}/{{variant}}/seed-{{seed}}"
 REPORT = f"{RESULTS}/report.html"
 METRICS_CSV = f"{RESULTS}/metrics.csv"
 # What comes first of all that is ready: plans, since one may refuse the experiment; then what a search waits for; then
-# dense, which all else waits for; then what takes all cores, which are seldom free at once.
-PLAN_PRIORITY, SEARCH_PRIORITY, DENSE_PRIORITY, LATENCY_PRIORITY = 4, 3, 2, 1
+# dense, which all else waits for; then its controls, which take longest of what is left: a long job that starts last
+# leaves cores idle; then what takes all cores, which are seldom free at once.
+PLAN_PRIORITY, SEARCH_PRIORITY, DENSE_PRIORITY, CONTROL_PRIORITY, LATENCY_PRIORITY = 5, 4, 3, 2, 1
 
 
 wildcard_constraints:
@@ -230,10 +232,12 @@ def teacher_plan(variant):
 
 
 def comes_first(wildcards):
-    """Priority: of what a search waits for above all else, then of dense: the length of the run hangs on them."""
+    """Priority: of what a search waits for, of dense, of controls: the length of the run hangs on them."""
     if wildcards.variant in TRIED and int(wildcards.seed) == SEEDS[0]:
         return SEARCH_PRIORITY
-    return DENSE_PRIORITY if wildcards.variant == DENSE else 0
+    if wildcards.variant == DENSE:
+        return DENSE_PRIORITY
+    return CONTROL_PRIORITY if wildcards.variant in ADDED_CONTROLS else 0
 
 
 def quantized_to(wildcards):
