@@ -15,6 +15,8 @@ from slimline.models.count import count_macs, count_parameters, largest_activati
 from slimline.models.sparsity import prunable_weights
 
 ALIVE_OUTPUTS = 3
+# Besides those, what is read comes with padding, and what is given by places.
+ALIVE_IN_RECONSTRUCTION = 5
 TRACE_IMAGES = 2  # batch normalisation wants more than one
 
 
@@ -107,12 +109,12 @@ def teachers_footprint(architecture: Architecture, number: int, cache_bytes: int
 
 
 def reconstruction_bytes(architecture: Architecture, n_samples: int) -> int:
-    """What it takes to fit a pruned network to its parent: that one, and activations as of a teacher's, all at once."""
+    """What it takes to fit a pruned network to its parent: that one, and the activations of all images at once."""
     with torch.random.fork_rng(devices=[]):
         model = build(architecture)
     largest = largest_activation_bytes(model, architecture.image_shape)
     weights = sum(_bytes(tensor) for tensor in model.state_dict().values())
-    return weights + ALIVE_OUTPUTS * largest * images_at_once(n_samples, largest)
+    return weights + ALIVE_IN_RECONSTRUCTION * largest * images_at_once(n_samples, largest)
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -14,8 +14,9 @@ from slimline.training.feed import Feed
 from slimline.training.losses import cross_entropy
 from slimline.training.precision import Precision
 
-EVALUATION_BATCH = 1024
-EVALUATION_PIXELS = 1 << 23  # of a batch: images of more than 90 x 90 come in smaller ones, which take no more memory
+# Few enough that no more is alive than in a step of training.
+EVALUATION_BATCH = 256
+EVALUATION_PIXELS = 1 << 21  # of a batch: images of more than 90 x 90 come in smaller ones, which take no more memory
 
 
 @torch.no_grad()
