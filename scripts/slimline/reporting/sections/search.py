@@ -30,7 +30,9 @@ def search_section(search: Search) -> Section:
     lead = (
         f"Trials with seed {search.seed}, judged on the validation split: the test split had no part in what was "
         "chosen. Each round trains its networks longer than the one before and leaves the better half (successive "
-        "halving). What was chosen is then trained in full, for all seeds, and compared above."
+        "halving). Of the last, what is within the limit even with a standard error of its loss added comes first, by "
+        "cost: the cheapest of many that seem to be within it may be so by luck. What was chosen is then "
+        "trained in full, for all seeds, and compared above."
     )
     blocks: list[Block | Details] = [Facts(_facts(search)), Figures([_figure(search)])]
     blocks.append(Details("All trials", [_table(search), *_failures(search)]))
