@@ -183,4 +183,4 @@ def conclude(config: CompressConfig, rounds: Sequence[Path], plan: Path, seed: i
 def _right(predictions: Path) -> Right:
     """1 for each image that one model classifies as labelled, else 0, [n]; ties are wrong."""
     read = read_predictions(predictions)
-    return (top1(read.logits) == read.labels).astype(np.float64)
+    return np.asarray(top1(read.logits) == read.labels, dtype=np.float64)
