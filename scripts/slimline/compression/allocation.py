@@ -102,8 +102,7 @@ def cheapest(
         price: of a step, the less the sooner it is taken.
     """
     # Not what `uniform` would leave of what is left: a group that has lost more than its share makes up for another.
-    targets = {group.name: _target(group, at_first, ratio, round_to) for group in groups}
-    budget = macs.total({group.name: min(_before(group, at_first), targets[group.name]) for group in groups})
+    budget = macs.total({group.name: _target(group, at_first, ratio, round_to) for group in groups})
     kept = {group.name: group.channels for group in groups}
     fewest = {group.name: _fewest(group, at_first, ratio, round_to) for group in groups}
     while macs.total(kept) > budget:
@@ -147,10 +146,10 @@ def by_damage(scan: Scan) -> Price:
 def _target(group: ChannelGroup, at_first: Kept, ratio: float, round_to: int) -> int:
     """How many channels the share 1 - `ratio` is, in whole units: the nearest, or the lower of two that are as near.
 
-    It may be more than are left, and more than there ever were where the unit is.
+    It may be more than are left, but is all that there were where those are fewer than a unit.
     """
-    unit = group.unit(round_to)
-    return max(unit, math.ceil(_before(group, at_first) * (1 - ratio) / unit - 0.5 - ROUNDING) * unit)
+    unit, before = group.unit(round_to), _before(group, at_first)
+    return min(before, max(unit, math.ceil(before * (1 - ratio) / unit - 0.5 - ROUNDING) * unit))
 
 
 def _fewest(group: ChannelGroup, at_first: Kept, ratio: float, round_to: int) -> int:

@@ -87,11 +87,11 @@ def _prune_round(
         def rank(network: nn.Module, groups: list[ChannelGroup]) -> list[ChannelGroup]:
             return _rank(network, groups, feed, config.reconstruction_samples, spec.seed, world, pulse)
 
-        images = WithImages(measure, rank, mend if config.reconstruction_samples else None)
-        if architecture.sparsity:  # the parent's, whose zeros would not survive a reconstruction
-            images = WithImages(measure, rank if config.importance else None)
+        # A reconstruction would fill in the zeros of a sparse parent.
+        mends = bool(config.reconstruction_samples) and not architecture.sparsity
+        images = WithImages(measure, rank if mends or config.importance else None, mend if mends else None)
         architecture, note = prune(model, architecture, config, goal, images)
-        if architecture.sparsity:  # among what is left it may be another
+        if architecture.sparsity:  # the parent's; among what is left it may be another
             architecture = replace(architecture, sparsity=share_of_zeros(model))
     if config.recalibration_samples:
         _recalibrate(model, feed, config.recalibration_samples, spec.seed, world, pulse)
