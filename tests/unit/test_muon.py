@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from slimline.training.muon import Muon, orthogonalized
+from slimline.training.muon import LEAST_BLOCK, Muon, gram_matrix, orthogonalized
 
 COEFFICIENTS = torch.optim.Muon([nn.Parameter(torch.ones(2, 2))]).defaults["ns_coefficients"]
 
@@ -45,6 +45,15 @@ def test_errors_are_those_of_torchs_own_iteration(shape, decades):
         return ((found - exact).norm() / exact.norm()).item()
 
     assert error(orthogonalized(matrix, COEFFICIENTS, 1e-7)) < max(2 * error(torchs_own(matrix)), 0.03)
+
+
+@pytest.mark.parametrize("n_rows", [1, 2 * LEAST_BLOCK - 1, 2 * LEAST_BLOCK, 4 * LEAST_BLOCK + 3])
+def test_a_gram_matrix_of_blocks_is_that_of_one_product(n_rows):
+    torch.manual_seed(0)
+    x = torch.randn(n_rows, 96).bfloat16()
+    gram = gram_matrix(x)
+    assert torch.equal(gram, gram.T)
+    torch.testing.assert_close(gram, x @ x.T)
 
 
 def test_a_matrix_of_zeros_stays():

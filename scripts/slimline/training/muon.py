@@ -23,6 +23,8 @@ from torch import Tensor
 STEPS_PER_PRODUCT = (3, 2)
 # With fewer columns per row than this, it is as fast to multiply the matrix itself in every step.
 LEAST_ASPECT_RATIO = 2
+# Rows of the smallest block of a Gram matrix that is computed alone; products of smaller ones are slower.
+LEAST_BLOCK = 128
 
 
 class Muon(torch.optim.Muon):
@@ -76,10 +78,20 @@ def orthogonalized(matrix: Tensor, coefficients: tuple[float, float, float], eps
     return x.T if is_tall else x
 
 
+def gram_matrix(x: Tensor) -> Tensor:
+    """X X^T [n, n] of X [n, m]; on a CPU, what symmetry says of its blocks is not computed again."""
+    n_rows = len(x)
+    if x.device.type != "cpu" or n_rows < 2 * LEAST_BLOCK:
+        return x @ x.T
+    upper, lower = x[: n_rows // 2], x[n_rows // 2 :]
+    corner = lower @ upper.T
+    return torch.cat([torch.cat([gram_matrix(upper), corner.T], dim=1), torch.cat([corner, gram_matrix(lower)], dim=1)])
+
+
 def _steps(x: Tensor, n_steps: int, coefficients: tuple[float, float, float]) -> Tensor:
     """Steps of Newton-Schulz on x [n, m]; where they are several, an identity [n, n] takes them in its place first."""
     a, b, c = coefficients
-    gram = x @ x.T
+    gram = gram_matrix(x)
     moved = x if n_steps == 1 else torch.eye(len(x), dtype=x.dtype, device=x.device)
     for remaining in reversed(range(n_steps)):
         # The polynomial without its a, which in a sum with small entries would be rounded to bf16.
