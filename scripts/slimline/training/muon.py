@@ -89,15 +89,23 @@ def gram_matrix(x: Tensor) -> Tensor:
 
 
 def _steps(x: Tensor, n_steps: int, coefficients: tuple[float, float, float]) -> Tensor:
-    """Steps of Newton-Schulz on x [n, m]; where they are several, an identity [n, n] takes them in its place first."""
+    """Steps of Newton-Schulz on x [n, m]; where they are several, x is multiplied by the product [n, n] of all."""
     a, b, c = coefficients
     gram = gram_matrix(x)
-    moved = x if n_steps == 1 else torch.eye(len(x), dtype=x.dtype, device=x.device)
+    moved = x if n_steps == 1 else None
     for remaining in reversed(range(n_steps)):
         # The polynomial without its a, which in a sum with small entries would be rounded to bf16.
         rest = torch.addmm(gram, gram, gram, beta=b, alpha=c)
-        moved = torch.addmm(moved, rest, moved, beta=a)
+        moved = _plus_on_diagonal(rest, a) if moved is None else torch.addmm(moved, rest, moved, beta=a)
         if remaining:
             half = torch.addmm(gram, gram, rest, beta=a)
             gram = torch.addmm(half, rest, half, beta=a)
+    assert moved is not None
     return moved if n_steps == 1 else moved @ x
+
+
+def _plus_on_diagonal(matrix: Tensor, number: float) -> Tensor:
+    """A copy with a number on the diagonal that is not rounded before it is added."""
+    copy = matrix.clone()
+    copy.diagonal().copy_(matrix.diagonal().float() + number)
+    return copy
