@@ -113,6 +113,8 @@ def test_a_variant_that_the_search_would_make_itself_may_be_declared():
         ({"compress": {"prune_ratios": [], "student_widths": []}}, "neither `prune_ratios` nor `student_widths`"),
         ({"compress": {"rounds": 4, "trial_epochs": 4}}, "at most 3"),
         ({"compress": {"prune_ratios": [0.5, 0.5]}}, "0.5 more than once"),
+        ({"compress": {"student_widths": [], "student_epochs": 20}}, "20 with `student_widths: []`"),
+        ({"compress": {"prune_ratios": [], "teacher_weight": 0.5}}, "0.5 with `prune_ratios: []`"),
         ({"compress": {"prune_ratios": [0.3, 0.30000000001]}}, "0.3, 0.30000000001 more than once"),
         ({"compress": {"accuracy_drop": 0.03}}, "got 0.01, expected at least the 0.03 of `compress.accuracy_drop`"),
         ({"model": {"name": "swin_t"}, "compress": {"student_widths": [0.5]}}, "student_widths"),

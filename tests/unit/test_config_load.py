@@ -157,6 +157,21 @@ BAD = {
         "variants.int8.quantize.learning_rate",
         "`epochs` above 0",
     ),
+    "learning rate of a pruning without epochs": (
+        {"variants.pruned.prune": {"epochs": 0, "learning_rate": 0.1}},
+        "variants.pruned.prune.learning_rate",
+        "`epochs` above 0",
+    ),
+    "ranges for bf16": (
+        {"variants.int8.quantize": {"dtype": "bf16", "method": "percentile"}},
+        "variants.int8.quantize.method",
+        "expected `dtype: int8`",
+    ),
+    "digest of no file": (
+        {"model": {"name": "resnet18", "weights": "IMAGENET1K_V1", "weights_sha256": "0" * 64}},
+        "model.weights_sha256",
+        "got a digest without a file",
+    ),
     "entropy for OpenVINO": (
         {"variants.int8.quantize": {"method": "entropy", "runtime": "openvino"}},
         "variants.int8.quantize.method",

@@ -87,6 +87,15 @@ class CompressConfig(Config):
             raise mistake(f"{', '.join(repeated)} more than once", "each value once")
         return values
 
+    @field_validator("epochs", "student_epochs", "teacher_weight")
+    @classmethod
+    def _are_of_use(cls, value: float | None, info: ValidationInfo) -> float | None:
+        name = str(info.field_name)
+        networks = "student_widths" if name == "student_epochs" else "prune_ratios"
+        if value != cls.model_fields[name].default and info.data.get(networks) == []:
+            raise mistake(f"{value:g} with `{networks}: []`", "no such setting, or something that it is for")
+        return value
+
     @field_validator("rounds")
     @classmethod
     def _fit_the_epochs(cls, rounds: int | None, info: ValidationInfo) -> int | None:

@@ -74,6 +74,14 @@ class ModelConfig(Config):
             raise mistake(repr(weights), f"a file `*.safetensors`: torchvision has no weights for `{name}`")
         return weights
 
+    @field_validator("weights_sha256")
+    @classmethod
+    def _has_a_file(cls, digest: str | None, info: ValidationInfo) -> str | None:
+        weights = info.data.get("weights")
+        if digest is not None and "weights" in info.data and not (weights or "").endswith(".safetensors"):
+            raise mistake("a digest without a file", "`weights: <path>.safetensors`, of which it is the digest")
+        return digest
+
     @field_validator("dropout")
     @classmethod
     def _can_drop_out(cls, dropout: float, info: ValidationInfo) -> float:

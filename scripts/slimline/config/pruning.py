@@ -119,6 +119,8 @@ def _prune_mistakes(raw: Any) -> list[InitErrorDetails]:
     if raw.get("teacher_weight") and epochs == 0:
         expected = "0, or `epochs` above 0, in which the parent teaches"
         mistakes.append(mistake_at(("teacher_weight",), f"{raw['teacher_weight']} without fine-tuning", expected))
+    if raw.get("learning_rate") is not None and epochs == 0:
+        mistakes.append(mistake_at(("learning_rate",), "a learning rate without `epochs`", "`epochs` above 0"))
     if raw.get("importance") == "redundancy" and raw.get("reconstruction_samples") == 0:
         expected = "another importance, or `reconstruction_samples` above 0: it reckons with what they make up for"
         mistakes.append(mistake_at(("importance",), "redundancy without a reconstruction", expected))

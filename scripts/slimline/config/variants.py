@@ -119,6 +119,10 @@ class QuantizeConfig(Config):
         return self.runtime or default_runtime(self.dtype)
 
 
+# What has nothing to do in bf16, and what it is where it is not set.
+INT8_ONLY = {"accuracy_drop": None, "epochs": 0, "calibration_samples": 512, "method": "minmax", "reduce_range": None}
+
+
 def _quantize_mistakes(raw: Any) -> list[InitErrorDetails]:
     """Settings of a quantization, as they stand in the config, that exclude each other."""
     if not isinstance(raw, Mapping):
@@ -132,8 +136,8 @@ def _quantize_mistakes(raw: Any) -> list[InitErrorDetails]:
     if runtime == "openvino" and method == "entropy":
         mistakes.append(mistake_at(("method",), "`entropy` for OpenVINO", "`minmax` or `percentile`"))
     if dtype == "bf16":
-        for key in ("accuracy_drop", "epochs"):  # other settings have defaults, which a resolved config names
-            if raw.get(key):
+        for key, default in INT8_ONLY.items():  # a resolved config names defaults
+            if raw.get(key, default) != default:
                 mistakes.append(mistake_at((key,), f"`{key}` with `dtype: bf16`", "`dtype: int8`, or no such setting"))
     elif raw.get("accuracy_drop") is not None and runtime != "openvino":
         mistakes.append(mistake_at(("accuracy_drop",), "accuracy control in ONNX Runtime", "`runtime: openvino`"))
