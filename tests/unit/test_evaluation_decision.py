@@ -219,6 +219,13 @@ def test_nothing_ships_when_dense_only_guesses():
     assert decided.headline.startswith("Ship nothing")
 
 
+def test_a_variant_that_may_only_guess_is_not_recommended():
+    decided = verdict(make_variant("pruned", accuracy_ci_low=0.89), majority_share=0.9)
+    assert decided.recommended == "dense"
+    assert "not shown to be better than always answering the most frequent class (pruned)" in decided.headline
+    assert any("most frequent class (90.0 %)" in reason for reason in decided.reasons)
+
+
 @pytest.mark.parametrize(
     ("changes", "said", "unsaid"),
     [

@@ -16,14 +16,14 @@ def decide(findings: Findings) -> Verdict:
 
     Speed is the latency ratio to dense, which was timed in the same minutes. Two ratios within the error of such a
     timing are equal; then the more accurate variant wins. Never recommended is a variant that is neither faster nor
-    smaller than dense, one that is slower than what it was made of, and one whose proof found a problem. Controls that
-    the workflow added are there to be compared with, and no candidates.
+    smaller than dense, one that is slower than what it was made of, one that may only guess, and one whose proof found
+    a problem. Controls that the workflow added are there to be compared with, and no candidates.
     """
     dense = findings.variants[0]
     useful = [variant for variant in findings.candidates if findings.may_be_recommended(variant)]
     if dense.artifact_status != OK:
         recommended, headline = None, f"Ship nothing: dense {dense.artifact_status}."
-    elif dense.accuracy_ci_low <= findings.majority_share:
+    elif findings.may_only_guess(dense):
         recommended, headline = None, _nothing_works(dense, findings.majority_share)
     elif useful:
         best = _best(useful, findings)
@@ -76,6 +76,6 @@ def _ship_dense(findings: Findings) -> str:
 
 def _nothing_works(dense: VariantRecord, majority_share: float) -> str:
     return (
-        f"Ship nothing: dense at {wording.percent(dense.accuracy_mean)} is not shown to be better than always "
-        f"answering the most frequent class ({wording.percent(majority_share)})."
+        f"Ship nothing: dense at {wording.percent(dense.accuracy_mean)} is {reasons.GUESSES} "
+        f"({wording.percent(majority_share)})."
     )

@@ -80,9 +80,13 @@ class Findings:
         return [variant for variant in self.variants if variant.is_control]
 
     def may_be_recommended(self, variant: VariantRecord) -> bool:
-        """Whether it passed, is what it is said to be, within the limit of a search, and of use."""
-        passed = variant.status == "pass" and may_ship(variant)
+        """Whether it passed, is what it is said to be, knows something, within the limit of a search, and of use."""
+        passed = variant.status == "pass" and may_ship(variant) and not self.may_only_guess(variant)
         return passed and self.aim.allows(variant) and self.is_of_use(variant)
+
+    def may_only_guess(self, variant: VariantRecord) -> bool:
+        """Whether it is not shown to be better than always answering the most frequent class."""
+        return variant.accuracy_ci_low <= self.majority_share
 
     def is_of_use(self, variant: VariantRecord) -> bool:
         """Whether it is faster or smaller than dense; smaller, where a search was for size."""

@@ -8,6 +8,7 @@ from slimline.evaluation.artifact_status import SLOWER, may_ship
 from slimline.evaluation.findings import Findings
 from slimline.evaluation.records import Criterion, FailedVariant, GateCheck, VariantRecord
 
+GUESSES = "not shown to be better than always answering the most frequent class"
 CRITERION_WORDS: dict[Criterion, str] = {"accuracy_drop": "accuracy", "latency_ratio": "latency", "size_ratio": "size"}
 
 
@@ -33,6 +34,8 @@ def cause(variant: VariantRecord, findings: Findings) -> str:
         return "the proof failed"
     if variant.status == "pass" and not may_ship(variant):
         return SLOWER if variant.artifact_status == SLOWER else "slower than its parent"
+    if variant.status == "pass" and findings.may_only_guess(variant):
+        return GUESSES
     if variant.status == "pass" and (loss := findings.aim.too_large(variant)):
         decimals = wording.decimals_beside(findings.aim.accuracy_drop or 0.0, loss.value)
         lost = wording.points(loss.value, decimals)
@@ -60,6 +63,8 @@ def reason(variant: VariantRecord, recommended: str | None, findings: Findings) 
         chosen = f" It is {_why(variant, findings)}."
     elif variant.status == "pass" and not may_ship(variant):
         chosen = f" It cannot be recommended: {_slower_than_parent(variant)}."
+    elif variant.status == "pass" and findings.may_only_guess(variant):
+        chosen = f" It cannot be recommended: it is {GUESSES} ({wording.percent(findings.majority_share)})."
     elif variant.status == "pass" and not findings.aim.allows(variant):
         chosen = f" It cannot be recommended: it loses more than {findings.aim.limit}."
     elif variant.status == "pass" and not findings.is_of_use(variant):
