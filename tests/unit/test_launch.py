@@ -23,6 +23,7 @@ from slimline.launch.queue import UnansweredError
 from slimline.launch.receipt import SUBMITTING, Receipt
 from slimline.launch.resources import Resources
 from slimline.launch.run import JOBS, TrainingOutputs, launch
+from slimline.launch.starts import STARTS_FILE
 from slimline.launch.states import RUNNING, JobState
 from slimline.training.settings import RunSettings
 from slimline.training.spec import CHECKPOINTS_FOLDER, RESULT_FOLDER, Allocation, TrainingSpec, checkpoint_name
@@ -150,10 +151,87 @@ def test_a_job_that_is_gone_is_noticed_and_done_again():
     folder = JOBS / f"{spec('succeed').name}-{spec('succeed').digest[:16]}"
     folder.mkdir(parents=True)
     receipt = Receipt(folder)
-    receipt.intend(Resources.from_plan(plan()))
+    receipt.intend(Resources.from_plan(plan()), "local")
     receipt.begin(str(2**22 + 1))  # no process can have this id
     receipt = run("succeed")
     assert [attempt["state"] for attempt in receipt["attempts"]] == ["LOST", "COMPLETED"]
+
+
+def submitted(executor, job_id="7"):
+    """A receipt of the job that an executor was given."""
+    folder = JOBS / f"{spec('succeed').name}-{spec('succeed').digest[:16]}"
+    folder.mkdir(parents=True)
+    receipt = Receipt(folder)
+    receipt.intend(Resources.from_plan(plan()), executor)
+    receipt.begin(job_id)
+    return receipt
+
+
+def test_a_number_that_is_another_jobs_now_is_not_followed_and_not_ended():
+    stranger = launcher()
+    (folder,) = JOBS.iterdir()
+    (of_stranger,) = Receipt(folder).attempts
+    submitted("local", of_stranger.job_id)
+    receipt = run("succeed")
+    assert [attempt["state"] for attempt in receipt["attempts"]] == ["LOST", "COMPLETED"]
+    assert psutil.Process(int(of_stranger.job_id)).is_running()
+    write_json(Path("go.json"), {})
+    assert stranger.wait(timeout=60) == 0
+
+
+def elsewhere(monkeypatch, found):
+    """As if Slurm could be asked, and had this job."""
+    from slimline.launch import run as module
+
+    class Slurm(Interrupted):
+        def find(self, folder, since_unix_s):
+            return found
+
+        def cancel_command(self, job_id):
+            return f"scancel {job_id}"
+
+    own = module.backend_for
+    slurm = Slurm("", True)
+    monkeypatch.setattr(module, "can_be_asked", lambda executor: True)
+    monkeypatch.setattr(module, "backend_for", lambda cluster, executor=None: slurm if executor else own(cluster))
+
+
+def test_a_job_that_runs_on_slurm_is_not_started_here_as_well(monkeypatch):
+    receipt = submitted("slurm")
+    elsewhere(monkeypatch, "7")
+    with pytest.raises(SlimlineError, match="submitted elsewhere") as caught:
+        run("succeed")
+    assert "scancel 7" in str(caught.value)
+    assert Receipt(receipt._folder).open_attempt.job_id == "7"
+
+
+def test_a_job_that_slurm_has_no_more_is_started_here(monkeypatch):
+    submitted("slurm")
+    elsewhere(monkeypatch, None)
+    receipt = run("succeed")
+    assert [(a["executor"], a["state"]) for a in receipt["attempts"]] == [("slurm", "LOST"), ("local", "COMPLETED")]
+
+
+def test_where_slurm_cannot_be_asked_its_job_may_live(monkeypatch):
+    from slimline.launch import run as module
+
+    submitted("slurm")
+    monkeypatch.setattr(module, "can_be_asked", lambda executor: False)
+    with pytest.raises(SlimlineError, match="scancel 7"):
+        run("succeed")
+
+
+def test_a_torn_line_of_starts_keeps_no_job_from_its_end():
+    folder = JOBS / f"{spec('succeed').name}-{spec('succeed').digest[:16]}"
+    folder.mkdir(parents=True)
+    (folder / STARTS_FILE).write_text('{"job_id": "3", "started')
+    assert len(run("succeed")["starts"]) == 1
+
+
+def test_gpus_that_the_user_hides_stay_hidden(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-5,3")
+    launch(spec("succeed"), plan() | {"gpus_per_node": 1}, CLUSTER, outputs())
+    assert read_json(Path("out/job.json"))["devices"] == "GPU-5,3"
 
 
 def test_a_job_whose_id_was_never_written_down_is_found():
@@ -211,6 +289,9 @@ class Interrupted:
 
     def find(self, folder, since_unix_s):
         return "7"
+
+    def joins(self, folder, job_id):
+        pass
 
     def look(self, job_id):
         self._at("look")

@@ -72,7 +72,7 @@ def job(folder, name, spec, *steps, earlier=(), finished=False):
     place = folder / f"{spec.name}-{name}"
     place.mkdir()
     spec.write(place)
-    Receipt(place).intend(Resources(1, 2, 1, 0, 500, 5), earlier)
+    Receipt(place).intend(Resources(1, 2, 1, 0, 500, 5), "local", earlier)
     for step in steps:
         (place / CHECKPOINTS_FOLDER / checkpoint_name(0, step)).mkdir(parents=True)
     if finished:

@@ -146,10 +146,14 @@ def test_a_silent_controller_leaves_jobs_as_they_were(cluster, tmp_path, caplog)
     assert {command[0] for command in cluster.questions} == {"squeue"}
 
 
-def test_a_users_cancellation_says_whose(monkeypatch):
+def test_of_an_answer_what_are_jobs_is_read(monkeypatch):
     class Answer:
         returncode, stderr = 0, ""
-        stdout = "7|CANCELLED by 1000|0:0|None\n8  |FAILED  |35072 |NonZeroExitCode   |slimline /home/a|b   |\n"
+        stdout = (
+            "CLUSTER: alps\n7|CANCELLED by 1000|0:0|None\n"
+            "8  |FAILED  |35072 |NonZeroExitCode   |slimline /home/a|b   |\n"
+            "9 |RUNNING |0 |None |the first line\nand | the | next | of a comment\n||||\n"
+        )
 
     monkeypatch.setattr(module.subprocess, "run", lambda *arguments, **options: Answer)
     error, rows = module.query(["sacct"])
@@ -157,4 +161,5 @@ def test_a_users_cancellation_says_whose(monkeypatch):
     assert rows == {
         "7": ["CANCELLED", "by 1000", "0:0", ""],
         "8": ["FAILED", "NonZeroExitCode", "137:0", "slimline /home/a|b"],
+        "9": ["RUNNING", "None", "0:0", "the first line"],
     }

@@ -127,6 +127,15 @@ def test_a_lock_that_a_run_on_another_machine_may_hold_stays(start):
     assert is_locked()
 
 
+def test_a_lock_that_a_run_in_a_container_of_the_same_name_may_hold_stays(start):
+    run = start()
+    lock()
+    kill(run)
+    change(*notes(), pids_of="pid:[4026532000]")
+    assert not enter(runs=False)
+    assert is_locked()
+
+
 def test_what_another_machine_has_noted_is_forgotten_once_nothing_is_locked(start):
     run = start()
     kill(run)

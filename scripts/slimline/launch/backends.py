@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +26,9 @@ class Backend(Protocol):
             UnansweredError: nobody says whether there is one.
         """
 
+    def joins(self, folder: Path, job_id: str) -> None:
+        """Takes note that this job, of an earlier run, is that of `folder`."""
+
     def look(self, job_id: str) -> JobState | None:
         """How the job stands; None while nothing new is known."""
 
@@ -41,6 +45,11 @@ class Backend(Protocol):
         """Lets a job that has its result come to its end."""
 
 
-def backend_for(cluster: ClusterConfig) -> Backend:
-    """The place that a cluster file names."""
-    return SlurmBackend(cluster) if cluster.executor == "slurm" else LocalBackend()
+def backend_for(cluster: ClusterConfig, executor: str | None = None) -> Backend:
+    """The place that a cluster file names, or the one of another executor, to ask for its jobs."""
+    return SlurmBackend(cluster) if (executor or cluster.executor) == "slurm" else LocalBackend()
+
+
+def can_be_asked(executor: str) -> bool:
+    """Whether this machine can tell which jobs of an executor live."""
+    return executor == "local" or shutil.which("squeue") is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import json
 import logging
 import os
 import sys
@@ -20,13 +19,14 @@ import submitit
 from slimline.errors import NotSupportedError, SlimlineError
 from slimline.files import read_json, write_json
 from slimline.launch.leaving import LEFT_FILE, await_note, note_leaving
+from slimline.launch.starts import note_start
 from slimline.training.spec import HEARTBEAT_FILE, TrainingSpec
 from slimline.training.stop import StoppedError, stop_at_once
 
 log = logging.getLogger("slimline")
 
 FAILURE_PATTERN = "failure-rank-*.json"
-STARTS_FILE = "starts.jsonl"
+DEVICES_VARIABLE = "CUDA_VISIBLE_DEVICES"
 # What a shell calls the end by SIGTERM.
 STOPPED_UNSAVED = 143
 
@@ -38,15 +38,19 @@ class TrainingEntry:
     Args:
         folder: the job's folder.
         rendezvous: `host:port` where the ranks meet; None takes the first node of a Slurm allocation.
+        visible_devices: GPUs that the user has left visible, where submitit would count from 0; None for its own.
     """
 
     folder: Path
     rendezvous: str | None
+    visible_devices: str | None = None
 
     def __call__(self) -> None:
         """Runs this rank; a failure is left in a file for the launcher."""
         environment = submitit.JobEnvironment()
         _describe_rank(environment, self.rendezvous)
+        if self.visible_devices is not None:
+            os.environ[DEVICES_VARIABLE] = self.visible_devices
         rank = environment.global_rank
         logging.basicConfig(level=logging.INFO, format=f"%(asctime)s rank {rank} %(message)s", stream=sys.stdout)
         try:
@@ -83,8 +87,7 @@ class TrainingEntry:
         (self.folder / LEFT_FILE).unlink(missing_ok=True)
         now_utc = datetime.now(UTC).isoformat(timespec="seconds")
         start = {"job_id": environment.job_id, "started_utc": now_utc, "nodes": list(environment.hostnames)}
-        with (self.folder / STARTS_FILE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(start) + "\n")
+        note_start(self.folder, start)
         path = self.folder / HEARTBEAT_FILE
         before = read_json(path) if path.exists() else {}
         write_json(path, before | {"phase": "start", "updated_unix_s": time.time()})

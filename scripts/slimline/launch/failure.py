@@ -99,6 +99,24 @@ def still_runs_screen(spec: TrainingSpec, other: EarlierJob, job_id: str, end: s
     )
 
 
+def elsewhere_screen(spec: TrainingSpec, executor: str, end: str, command: str) -> SlimlineError:
+    """The error for a job that another executor has, or may have.
+
+    Args:
+        spec: the job that was to be submitted.
+        executor: where the other was submitted to.
+        end: the command that ends it.
+        command: what the user typed, to be typed again.
+    """
+    return SlimlineError(
+        "The same training was submitted elsewhere, and may still run there.",
+        where=f"experiment {spec.experiment}, variant {spec.variant}, seed {spec.seed}",
+        got=f"a job of the executor {executor}",
+        next_step=f"go on where it runs, with the command that started it, which joins it; or end it ({end}), there, "
+        f"wait until it is gone, and: {command}",
+    )
+
+
 def _silent_rank(spec: TrainingSpec, folder: Path, failure: dict[str, Any] | None) -> int:
     """The rank that was killed: one that has left no word while its peers complain of its end."""
     if failure is None:

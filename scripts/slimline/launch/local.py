@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 import psutil
 import submitit
 
-from slimline.launch.entry import TrainingEntry
+from slimline.launch.entry import DEVICES_VARIABLE, TrainingEntry
 from slimline.launch.living import CONTROLLER, ID_VARIABLE, RANK
 from slimline.launch.resources import Resources
 from slimline.launch.signals import interrupts_delayed
@@ -29,6 +30,7 @@ class LocalBackend:
     def __init__(self) -> None:
         self._most_ranks: dict[str, int] = {}
         self._submitted: dict[str, submitit.Job[None]] = {}
+        self._folders: dict[str, str] = {}
 
     def submit(self, folder: Path, name: str, resources: Resources, after: str | None = None) -> str:
         """Starts one process per rank."""
@@ -42,14 +44,16 @@ class LocalBackend:
             stderr_to_stdout=True,
         )
         with interrupts_delayed():
-            job = executor.submit(TrainingEntry(folder, f"127.0.0.1:{_free_port()}"))
+            devices = os.environ.get(DEVICES_VARIABLE) if resources.gpus_per_node else None
+            job = executor.submit(TrainingEntry(folder, f"127.0.0.1:{_free_port()}", devices))
             self._submitted[job.job_id] = job
+        self.joins(folder, job.job_id)
         return str(job.job_id)
 
     def find(self, folder: Path, since_unix_s: float = 0.0) -> str | None:
         """The id of the job that works in `folder`, if there is one: its controller's, which may have died alone."""
         del since_unix_s  # what runs here is seen at once
-        wanted = str((folder / "submitit").absolute())  # as submitit has it; another working folder may have the same
+        wanted = _submitit_folder(folder)
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 words = process.cmdline()
@@ -59,9 +63,13 @@ class LocalBackend:
                     return process.environ()[ID_VARIABLE]
         return None
 
+    def joins(self, folder: Path, job_id: str) -> None:
+        """What else has its number, after a restart or in another working folder, is not this job."""
+        self._folders[job_id] = _submitit_folder(folder)
+
     def look(self, job_id: str) -> JobState:
         """RUNNING while the controller lives with all of its ranks; submitit would let the others wait."""
-        controller = _controller(job_id)
+        controller = _controller(job_id, self._folders.get(job_id, ""))
         if controller is None:
             return JobState(LOST, "its processes are gone")
         try:
@@ -73,7 +81,10 @@ class LocalBackend:
 
     def cancel(self, job_id: str) -> bool:
         """Asks all processes of the job to end, and kills those that have not after a few seconds."""
-        _end(_processes(job_id))
+        controller = _controller(job_id)
+        if controller is not None and _controller(job_id, self._folders.get(job_id, "")) is None:
+            return True  # its number is another job's, and so would its ranks be
+        _end(_with_children(controller))
         # Ranks of a controller that was just starting them, or has died before.
         _end(list(_ranks(job_id)))
         self._reap(job_id)
@@ -91,7 +102,7 @@ class LocalBackend:
 
     def settle(self, job_id: str) -> None:
         """Waits a moment for processes that are about to end, then ends them."""
-        controller = _controller(job_id)
+        controller = _controller(job_id, self._folders.get(job_id, ""))
         if controller is not None:
             psutil.wait_procs([controller], timeout=GRACE_S)
         self.cancel(job_id)
@@ -106,19 +117,24 @@ class LocalBackend:
             time.sleep(POLL_S)
 
 
-def _controller(job_id: str) -> psutil.Process | None:
-    """The process of a local job, unless it is gone or its pid has gone to a stranger."""
+def _submitit_folder(folder: Path) -> str:
+    """As it stands in the command lines of a job's processes; another working folder may have the same name."""
+    return str((folder / "submitit").absolute())
+
+
+def _controller(job_id: str, of_folder: str = "") -> psutil.Process | None:
+    """The process of a local job, unless it is gone or its pid is a stranger's now, or that of another folder's job."""
     try:
         process = psutil.Process(int(job_id))
-        ours = CONTROLLER in process.cmdline()
+        words = process.cmdline()
+        ours = CONTROLLER in words and (not of_folder or of_folder in words)
         return process if ours and process.status() != psutil.STATUS_ZOMBIE else None
     except psutil.Error:
         return None
 
 
-def _processes(job_id: str) -> list[psutil.Process]:
-    """The controller of a job and all that it has started."""
-    controller = _controller(job_id)
+def _with_children(controller: psutil.Process | None) -> list[psutil.Process]:
+    """The controller of a job and all that it has started; nothing where it is gone."""
     with contextlib.suppress(psutil.NoSuchProcess):
         return [] if controller is None else [*controller.children(recursive=True), controller]
     return []

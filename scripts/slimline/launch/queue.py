@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -30,6 +31,8 @@ WARNING_INTERVAL_S = 600.0
 # since it may hold any character.
 SQUEUE = ["squeue", "--me", "--noheader", "--states=all", "--Format=JobID:|,State:|,exit_code:|,Reason:|,Comment:|"]
 SACCT = ["sacct", "--noheader", "--parsable2", "--allocations", "--format=jobidraw,state%40,exitcode,reason"]
+# Number, which may be that of one of an array; a state; two more.
+JOB_LINE = re.compile(r"\d[^|\s]*\s*\|\s*[A-Z][^|]*(\|[^|]*){2}")
 FORMAT = 2
 
 
@@ -168,7 +171,8 @@ def query(command: list[str], timeout_s: float = ANSWER_TIMEOUT_S) -> tuple[str 
         return str(error), {}
     if answer.returncode != 0:
         return answer.stderr.strip() or f"exit code {answer.returncode}", {}
-    rows = (line.split("|", 4) for line in answer.stdout.splitlines())
+    # A banner, or the rest of a comment with a line break in it, is no job.
+    rows = (line.split("|", 4) for line in answer.stdout.splitlines() if JOB_LINE.match(line))
     # `CANCELLED by 1000` says who: a reason.
     return None, {
         job_id.strip(): [

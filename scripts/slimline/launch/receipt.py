@@ -38,6 +38,7 @@ class Attempt:
         reason: why it ended.
         reached: the newest checkpoint at its end.
         earlier: names of the folders of other jobs from whose checkpoints it could go on.
+        executor: where it was submitted to; empty in the receipts of versions that did not say.
     """
 
     job_id: str
@@ -51,6 +52,7 @@ class Attempt:
     reason: str | None = None
     reached: str | None = None
     earlier: list[str] = field(default_factory=list)
+    executor: str = ""
 
 
 class Receipt:
@@ -73,10 +75,10 @@ class Receipt:
         """When it was last written; 0.0 if it never was."""
         return self._path.stat().st_mtime if self._path.exists() else 0.0
 
-    def intend(self, resources: Resources, earlier: Iterable[str] = ()) -> None:
+    def intend(self, resources: Resources, executor: str, earlier: Iterable[str] = ()) -> None:
         """Notes that a submission is about to happen, of a job that may go on from those of `earlier` folders."""
-        attempt = Attempt("", SUBMITTING, resources.memory_mb, resources.time_min, utc_now(), earlier=list(earlier))
-        self.attempts.append(attempt)
+        asked = (resources.memory_mb, resources.time_min)
+        self.attempts.append(Attempt("", SUBMITTING, *asked, utc_now(), earlier=list(earlier), executor=executor))
         self._write()
 
     def begin(self, job_id: str) -> None:

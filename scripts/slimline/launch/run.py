@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import time
@@ -13,10 +12,10 @@ from typing import Any
 from slimline.config.cluster import ClusterConfig
 from slimline.errors import SlimlineError
 from slimline.files import copy_file, read_json, write_json
-from slimline.launch.backends import Backend, backend_for
+from slimline.launch.backends import Backend, backend_for, can_be_asked
 from slimline.launch.earlier import EarlierJob, earlier_jobs
-from slimline.launch.entry import FAILURE_PATTERN, STARTS_FILE
-from slimline.launch.failure import failure_screen, kept_screen, still_runs_screen
+from slimline.launch.entry import FAILURE_PATTERN
+from slimline.launch.failure import elsewhere_screen, failure_screen, kept_screen, still_runs_screen
 from slimline.launch.leaving import LEFT_FILE
 from slimline.launch.lock import locked
 from slimline.launch.owner import Owner, SnakemakeGoneError
@@ -26,6 +25,7 @@ from slimline.launch.recovery import decide
 from slimline.launch.refusal import refusal
 from slimline.launch.resources import Resources
 from slimline.launch.signals import interrupts_ignored, interrupts_raised
+from slimline.launch.starts import read_starts
 from slimline.launch.states import CANCELLED, COMPLETED, LOST, STALLED, JobState
 from slimline.launch.watch import Ending, Watch
 from slimline.training.settings import RunSettings
@@ -165,14 +165,44 @@ class Launch:
         if attempt is None:
             self._warn_of_others()
             return None
+        if self._is_elsewhere(attempt):
+            self._see_that_it_is_gone(attempt)
+            return None
         job_id = attempt.job_id or self.backend.find(self.folder, time.time())
         if job_id is None:
             self.receipt.forget_intention()
             return None
+        self.backend.joins(self.folder, job_id)
         self.receipt.begin(job_id)
         self.resources = replace(self.resources, memory_mb=attempt.memory_mb, time_min=attempt.time_min)
         log.info("%s: joined job %s of an earlier run", self.spec.name, job_id)
         return job_id
+
+    def _see_that_it_is_gone(self, attempt: Attempt) -> None:
+        """Notes the end of an attempt by the other executor.
+
+        Raises:
+            SlimlineError: it still lives, or may.
+        """
+        backend = self._other_backend(attempt)
+        alive = backend.find(self.folder, time.time())
+        if alive is not None:
+            raise elsewhere_screen(self.spec, attempt.executor, backend.cancel_command(alive), self.owner.command)
+        self._end(JobState(LOST, f"the executor {attempt.executor}, which it was submitted to, does not have it"))
+
+    def _is_elsewhere(self, attempt: Attempt) -> bool:
+        return attempt.executor not in ("", self.cluster.executor)
+
+    def _other_backend(self, attempt: Attempt) -> Backend:
+        """That of another executor.
+
+        Raises:
+            SlimlineError: from here nobody can tell which jobs it has.
+        """
+        if not can_be_asked(attempt.executor):
+            end = f"scancel {attempt.job_id}" if attempt.job_id else "`squeue --me` tells its number"
+            raise elsewhere_screen(self.spec, attempt.executor, end, self.owner.command)
+        return backend_for(self.cluster, attempt.executor)
 
     def _submit(self, tried: list[Attempt]) -> str:
         for stale in (*self.folder.glob(FAILURE_PATTERN), self.folder / HEARTBEAT_FILE, self.folder / LEFT_FILE):
@@ -183,7 +213,7 @@ class Launch:
         RunSettings(cluster.checkpoint_interval_s, cluster.checkpoint_mode, folders).write(self.folder)
         # One that hangs may outlive its cancellation, and one that Slurm has lost may turn up again.
         after = tried[-1].job_id if tried and tried[-1].state in (STALLED, LOST) else None
-        self.receipt.intend(self.resources, [job.folder.name for job in earlier])
+        self.receipt.intend(self.resources, self.cluster.executor, [job.folder.name for job in earlier])
         try:
             job_id = self.backend.submit(self.folder, self.spec.name, self.resources, after)
         except UnansweredError:
@@ -206,9 +236,13 @@ class Launch:
         """
         unfinished = earlier_jobs(self.folder, self.spec)
         for job in unfinished:
-            alive = self.backend.find(job.folder, Receipt(job.folder).written_unix_s)
+            receipt, backend = Receipt(job.folder), self.backend
+            attempt = receipt.open_attempt
+            if attempt is not None and self._is_elsewhere(attempt):
+                backend = self._other_backend(attempt)
+            alive = backend.find(job.folder, receipt.written_unix_s)
             if alive is not None:
-                end = self.backend.cancel_command(alive)
+                end = backend.cancel_command(alive)
                 raise still_runs_screen(self.spec, job, alive, end, self.owner.command)
         if unfinished and unfinished[-1].newest > max(checkpoint_names(self.folder / CHECKPOINTS_FOLDER), default=""):
             *_, job = unfinished
@@ -245,14 +279,8 @@ class Launch:
                 )  # fmt: skip
 
 
-def _starts(folder: Path) -> list[dict[str, Any]]:
-    """When and where the job's main rank has started, oldest first."""
-    path = folder / STARTS_FILE
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
 def _started_utc(folder: Path, job_id: str) -> str | None:
-    return next((start["started_utc"] for start in _starts(folder) if start["job_id"] == job_id), None)
+    return next((start["started_utc"] for start in read_starts(folder) if start["job_id"] == job_id), None)
 
 
 def _collect(
@@ -277,7 +305,7 @@ def _collect(
             "executor": cluster.executor,
             "job_ids": [attempt.job_id for attempt in receipt.attempts],
             "attempts": receipt.to_json(),
-            "starts": _starts(folder),
+            "starts": read_starts(folder),
             "ranks": spec.allocation.ranks,
             "threads_per_rank": spec.allocation.cpus_per_task,
             "precision": spec.allocation.precision,

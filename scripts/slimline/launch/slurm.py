@@ -88,6 +88,9 @@ class SlurmBackend:
         """
         return self.queue.find(_comment(folder), since_unix_s, RETRY_FOR_S)
 
+    def joins(self, folder: Path, job_id: str) -> None:
+        """Nothing: Slurm's numbers are of one job each."""
+
     def look(self, job_id: str) -> JobState | None:
         """How the job stands by the newest answer of Slurm; None where it is older than what is known of the job."""
         return self.queue.look(job_id, self._known_unix_s.setdefault(job_id, time.time()))

@@ -26,6 +26,7 @@ NOTES = Path(".slimline/snakemake")
 LOCKS = Path(".snakemake/locks")
 # Others hold it for as long as it takes to read some small files.
 GUARD_TIMEOUT_S = 10.0
+PID_NAMESPACE = Path("/proc/self/ns/pid")
 
 
 def enter(*, runs: bool) -> bool:
@@ -64,7 +65,7 @@ def _tidy_up() -> bool:
 def _leave_note() -> None:
     pid = os.getpid()
     path = NOTES / f"{platform.node()}-{pid}.json"
-    write_json(path, {"host": platform.node(), "pid": pid, "started": start_mark(pid)})
+    write_json(path, {"host": platform.node(), "pid": pid, "started": start_mark(pid), "pids_of": _pid_namespace()})
 
     def take_away() -> None:
         if os.getpid() == pid:  # not in a process that was forked
@@ -84,7 +85,14 @@ def _note(path: Path) -> dict[str, Any]:
 
 
 def _is_elsewhere(note: dict[str, Any]) -> bool:
-    return bool(note["host"] != platform.node())
+    return bool(note["host"] != platform.node() or note.get("pids_of", _pid_namespace()) != _pid_namespace())
+
+
+def _pid_namespace() -> str:
+    """In which numbers of processes count: those of a container mean nothing outside, though host names may agree."""
+    with contextlib.suppress(OSError):
+        return str(PID_NAMESPACE.readlink())
+    return ""
 
 
 def _is_gone(note: dict[str, Any]) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import sys
@@ -18,10 +17,11 @@ from slimline.config.cluster import ClusterConfig
 from slimline.errors import SlimlineError
 from slimline.files import read_json
 from slimline.launch.backends import Backend
-from slimline.launch.entry import FAILURE_PATTERN, STARTS_FILE
+from slimline.launch.entry import FAILURE_PATTERN
 from slimline.launch.leaving import LEFT_FILE, touch_watched
 from slimline.launch.owner import Owner, SnakemakeGoneError
 from slimline.launch.patience import After, Patience
+from slimline.launch.starts import read_starts
 from slimline.launch.states import (
     CANCELLED,
     COMPLETED,
@@ -176,9 +176,8 @@ class Watch:
 
     def _starts(self, job_id: str) -> int:
         """How often the ranks of this job have started, in this run of Snakemake or an earlier one."""
-        with contextlib.suppress(OSError, ValueError):
-            lines = (self.folder / STARTS_FILE).read_text(encoding="utf-8").splitlines()
-            return sum(json.loads(line)["job_id"] == job_id for line in lines)
+        with contextlib.suppress(OSError):
+            return sum(start["job_id"] == job_id for start in read_starts(self.folder))
         return 0
 
     def _ending(self, state: JobState, failure: dict[str, Any] | None = None) -> Ending:

@@ -20,7 +20,7 @@ def succeed(spec, folder):
             for name in ("model.json", "weights.safetensors"):
                 (result / name).write_text("{}")
             (result / HISTORY_FILE).write_text(json.dumps({"world": int(os.environ["WORLD_SIZE"])}) + "\n")
-            write_json(result / SUMMARY_FILE, {"seconds": 0.0})
+            write_json(result / SUMMARY_FILE, {"seconds": 0.0, "devices": os.environ["CUDA_VISIBLE_DEVICES"]})
 
 
 def mistake(spec, folder):
