@@ -1,4 +1,4 @@
-"""The gate: thresholds that were declared before anything ran, each met, missed or undecided.
+"""The gate: thresholds that the config declares, each met, missed or undecided.
 
 A loss of accuracy is judged as in a non-inferiority trial: "no significant loss" is not "no loss", so a variant passes
 only where the whole interval is within the limit.

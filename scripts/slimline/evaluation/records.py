@@ -59,7 +59,7 @@ class Row(Record):
         "share",
         label="Accuracy against dense",
         higher_is_better=True,
-        ci="percentile bootstrap over test images, paired",
+        ci="percentile bootstrap over test images and pseudo-images, paired",
     )
     prediction_flips: float | None = described(
         "Share of test images that the dense model of the same seed classifies otherwise; empty for `dense`.",
@@ -102,7 +102,7 @@ class Row(Record):
         "share",
         label="Accuracy against the control",
         higher_is_better=True,
-        ci="percentile bootstrap over test images, paired",
+        ci="percentile bootstrap over test images and pseudo-images, paired",
     )
     runtime: str = described("Runtime that `model.onnx` is made for, and was scored and timed in.")
     dtype: str = described("Type of weights and activations: `fp32`, `int8` or `bf16`.")
@@ -259,7 +259,9 @@ class MetricDescription(Record):
 class Verdict(Record):
     """What to ship, and why."""
 
-    recommended: str | None = described("Variant to ship; null where even `dense` is not better than guessing.")
+    recommended: str | None = described(
+        "Variant to ship; null where even `dense` failed its proof or is not shown to be better than guessing."
+    )
     headline: str = described("One sentence.")
     reasons: list[str] = described("One sentence per thing that led to it or that a reader should know.")
     not_tested: list[str] = described("What this run did not measure.")

@@ -144,7 +144,7 @@ def _to_control_cell(v: VariantRecord) -> Cell:
     if v.status == "reference":
         return Cell("reference")
     if v.control is None:
-        return Cell(note="not trained after dense")
+        return Cell("no control")
     cell = _delta_cell(v.accuracy_delta_control, v.accuracy_delta_control_ci_low, v.accuracy_delta_control_ci_high)
     return replace(cell, note=f"{cell.note} {v.control}".strip())
 
@@ -164,7 +164,10 @@ def _methods(evidence: Evidence) -> str:
     accuracy, delta = described.get("accuracy"), described.get("accuracy_delta")
     parts = []
     if accuracy is not None and accuracy.ci:
-        parts.append(f"Interval of the accuracy: {accuracy.ci}.")
+        over_seeds = (
+            " with the number of images that the mean over seeds is worth" if evidence.dense.n_seeds > 1 else ""
+        )
+        parts.append(f"Interval of the accuracy: {accuracy.ci}{over_seeds}.")
     if delta is not None and delta.ci:
         parts.append(f"Interval of the difference: {delta.ci}.")
     if any(v.control for v in evidence.metrics.variants):
@@ -228,7 +231,7 @@ def _seeds_table(evidence: Evidence) -> Table:
     ]
     note = (
         "Ratios are to the dense model of the same seed, timed in turns. Baseline drift: how much dense itself changed "
-        "from the first round to the last; a ratio is not better than that."
+        "from the first round to the last; ratios are of rounds side by side, which drift together."
     )
     header = list(Row.model_fields)
     download = csv_download("seeds.csv", header, [list(row.model_dump().values()) for row in rows])

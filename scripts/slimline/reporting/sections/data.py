@@ -73,7 +73,7 @@ def _facts(evidence: Evidence) -> list[Fact]:
         Fact(
             "Identical images",
             f"{count(duplicates.within_train)} within train, {count(duplicates.within_test)} within test, "
-            f"{count(len(audit.leakage))} in both train and test",
+            f"{count(len(audit.leakage))} in both train and test; of the raw files",
         ),
     ]
 

@@ -140,8 +140,10 @@ def _drop(point: Point) -> str:
 def _outcome(search: Search, number: int, found: Round, point: Point) -> str:
     if not point.usable:
         return f"not used: {point.problem}"
+    if number == deciding_round(search.rounds) + 1 and point.final in search.finalists:
+        return "chosen"
     if number == len(search.rounds):
-        return "chosen" if point.final in search.finalists else ""
+        return ""
     if point.structure == DENSE:
         return "takes part in each round"
     return "goes on" if point.structure in found.survivors else ""

@@ -128,7 +128,7 @@ def _gate_table(evidence: Evidence) -> Table:
     level = f"{100 * evidence.metrics.confidence:g}"
     return Table(
         "gate",
-        "Gate: limits declared before anything ran",
+        "Gate: limits of the config",
         columns,
         rows,
         note=(
