@@ -1,5 +1,7 @@
 """What a change makes run again: the steps that depend on it, and no others."""
 
+import json
+
 import pytest
 
 pytestmark = pytest.mark.pipeline
@@ -96,6 +98,28 @@ def test_the_slurm_profile_resolves_from_a_fresh_clone(clone):
     output = clone.snakemake("--dry-run", "--profile", "slurm").stdout
     assert "cluster slurm (slurm)" in output
     assert "executor slurm" in output
+
+
+def test_a_value_on_the_command_line_does_not_move_training_to_the_login_node(clone):
+    refused = clone.snakemake("--dry-run", "--profile", "slurm", "--config", "experiment=again", check=False)
+    assert refused.returncode == 1
+    assert "add `cluster=slurm` to --config" in refused.stdout
+    assert "Traceback" not in refused.stdout
+    meant = clone.snakemake("--dry-run", "--profile", "slurm", "--config", "experiment=again", "cluster=slurm").stdout
+    assert "cluster slurm (slurm)" in meant
+
+
+def test_a_number_of_jobs_beside_cores_sends_nothing_to_a_cluster(clone):
+    both = clone.snakemake("--dry-run", "--cores", 4, "--jobs", 4).stdout
+    assert "cluster local (local), other rules to executor local" in both
+
+
+def test_the_command_of_the_report_repeats_values_from_the_command_line(clone, tiny):
+    config = clone.write_config("tiny", **tiny)
+    clone.snakemake("--cores", 2, *config, "--config", "gate={accuracy_drop: 0.05}", "experiment=again")
+    metrics = json.loads((clone.folder / "results/again/metrics.json").read_text())
+    command = "snakemake --cores all --configfile tiny.yaml --config 'gate={\"accuracy_drop\": 0.05}' experiment=again"
+    assert metrics["provenance"]["command"] == command
 
 
 def test_lint_is_clean(clone):

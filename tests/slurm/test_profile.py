@@ -99,7 +99,7 @@ def test_other_rules_are_jobs_with_the_resources_of_their_rule(slurm, on_slurm):
     jobs = [line.split("|") for line in slurm.command("sacct", *form).splitlines()]
     by_rule = {comment: job for name, comment, *job in jobs if name.startswith("slimline_")}
     assert by_rule["rule_export_wildcards_dense_0"] == ["COMPLETED", "billing=1,cpu=1,mem=4000M,node=1", "30"]
-    assert by_rule["rule_download"] == ["COMPLETED", "billing=4,cpu=4,mem=1000M,node=1", "120"]
+    assert "rule_download" not in by_rule  # where Snakemake runs, which has a network
     assert by_rule["rule_latency_wildcards_dense_0"][1] == "billing=4,cpu=4,mem=2000M,node=1"
     assert {"rule_train", "rule_plan"}.isdisjoint(by_rule)
 

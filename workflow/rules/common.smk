@@ -1,5 +1,7 @@
 # What the rules share: the typed config, where files lie, and which library files a step depends on.
+import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +12,13 @@ from snakemake_logger_plugin_slimline.words import count
 
 from slimline.code_hash import code_hash
 from slimline.config.compress import trials_of_round
+from slimline.config.dataset import FOLDER
 from slimline.config.load import load_cluster, load_experiment
 from slimline.config.recipes import recipe_for
 from slimline.config.variants import DENSE
 from slimline.config.weights import with_digests
 from slimline.cpu import let_waiting_threads_sleep
+from slimline.errors import SlimlineError
 from slimline.files import read_json
 from slimline.data.identity import dataset_id, prepared_id, source_fingerprint
 from slimline.launch.memory import COPIES_SIDE_BY_SIDE, COPIES_TO_CONVERT, COPIES_TO_OPEN, memory_mb
@@ -48,7 +52,9 @@ TRIED = tried(EXPERIMENT.compress)
 ADDED_CONTROLS = EXPERIMENT.controls.added
 TRAINED = [variant for variant in EXPERIMENT.variant_names if EXPERIMENT.trains(variant)]
 
-ON_CLUSTER = workflow.resource_settings.nodes is not None  # rules are sent to a cluster
+# Rules are sent to a cluster; `--jobs` beside `--cores` sets the number of nodes too, and sends nothing anywhere.
+EXECUTOR = getattr(options(), "executor", None) or "local"
+ON_CLUSTER = workflow.resource_settings.nodes is not None and EXECUTOR != "local"
 if not ON_CLUSTER and CLUSTER.executor == "local":
     let_waiting_threads_sleep(workflow.resource_settings.cores or 1)
 
@@ -64,7 +70,20 @@ def send_jobs_where_training_goes():
             defaults[name] = Resource.from_cli_expression(name, repr(value), with_threads_arg=True)
 
 
+def refuse_training_on_the_login_node():
+    """A `--config` on the command line takes the place of the profile's, and with it goes the name of the cluster."""
+    if CLUSTER.executor == "local" and "cluster" not in workflow.config_settings.config:
+        raise SlimlineError(
+            "Rules would go to a cluster, and training jobs to this machine.",
+            where="the profile's `config:`, which `--config` on the command line takes the place of",
+            got=f"cluster {CLUSTER.name} (local), executor {EXECUTOR}",
+            next_step="add `cluster=slurm` to --config, or `cluster=local` if that is meant",
+        )
+
+
 if ON_CLUSTER:
+    with one_screen():
+        refuse_training_on_the_login_node()
     send_jobs_where_training_goes()
 
 DATA = f"data/{dataset_id(EXPERIMENT.dataset)}"
@@ -87,10 +106,18 @@ wildcard_constraints:
 
 
 # How to make all of this again. Part of the provenance, so it says nothing that changes from run to run.
-COMMAND = " ".join(
+# The cluster is no part of it: it is named where a run goes, and decides nothing about the result.
+CONFIG_FILES = [os.path.relpath(file) for file in workflow.overwrite_configfiles]
+CONFIG_VALUES = [
+    f"{key}={value if isinstance(value, str) else json.dumps(value)}"
+    for key, value in workflow.config_settings.config.items()
+    if key != "cluster"
+]
+COMMAND = shlex.join(
     [
-        "snakemake --cores all",
-        *(f"--configfile {os.path.relpath(file)}" for file in workflow.overwrite_configfiles),
+        *("snakemake", "--cores", "all"),
+        *(["--configfile", *CONFIG_FILES] if CONFIG_FILES else []),
+        *(["--config", *CONFIG_VALUES] if CONFIG_VALUES else []),
     ]
 )
 
@@ -267,8 +294,14 @@ def machine_cores():
 
 
 def training_threads(wildcards):
-    """Cores a training job takes from this machine; on a cluster its rule only waits."""
-    return 1 if CLUSTER.executor == "slurm" else CLUSTER.cpus_per_task * EXPERIMENT.train.ranks
+    """Cores a training job takes from this machine; on a cluster its rule only waits.
+
+    All of them where it has GPUs: each job counts its GPUs from the first one on, so one follows the other.
+    """
+    if CLUSTER.executor == "slurm":
+        return 1
+    cores = CLUSTER.cpus_per_task * EXPERIMENT.train.ranks
+    return max(cores, workflow.resource_settings.cores or 1) if CLUSTER.gpus_per_node else cores
 
 
 def take_over():
@@ -284,10 +317,9 @@ def announce():
     variants, seeds = count(len(known.variant_names), "variant"), count(len(SEEDS), "seed")
     if EXPERIMENT.compress is not None:
         variants += f" and a search over {count(len(EXPERIMENT.compress.structures), 'structure')}"
-    executor = getattr(options(), "executor", None) or "local"
     print(
         f"slimline: experiment {EXPERIMENT.experiment}, {variants}, {seeds}.\n"
-        f"Training jobs go to cluster {CLUSTER.name} ({CLUSTER.executor}), other rules to executor {executor}.",
+        f"Training jobs go to cluster {CLUSTER.name} ({CLUSTER.executor}), other rules to executor {EXECUTOR}.",
         file=sys.stderr,
         flush=True,
     )

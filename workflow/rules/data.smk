@@ -2,6 +2,7 @@
 SOURCE_KEYS = EXPERIMENT.dataset.model_dump(mode="json", include={"name", "path", "test", "split_seed"})
 
 
+# A published dataset is fetched where Snakemake runs: nodes of a cluster seldom have a network.
 rule download:
     output:
         raw=directory(f"{DATA}/raw"),
@@ -10,6 +11,7 @@ rule download:
         f"{DATA}/logs/download.log",
     benchmark:
         f"{DATA}/benchmarks/download.tsv"
+    localrule: EXPERIMENT.dataset.name != FOLDER
     conda:
         "../../environment.yml"
     threads: 4
