@@ -72,8 +72,8 @@ def _facts(evidence: Evidence) -> list[Fact]:
         ),
         Fact(
             "Identical images",
-            f"{count(duplicates.within_train)} within train, {count(duplicates.within_test)} within test, "
-            f"{count(len(audit.leakage))} in both train and test; of the raw files",
+            f"of the raw files {count(duplicates.within_train)} within train, {count(duplicates.within_test)} within "
+            f"test, {count(len(audit.leakage))} in both",
         ),
     ]
 
