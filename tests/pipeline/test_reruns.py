@@ -116,9 +116,9 @@ def test_a_number_of_jobs_beside_cores_sends_nothing_to_a_cluster(clone):
 
 def test_the_command_of_the_report_repeats_values_from_the_command_line(clone, tiny):
     config = clone.write_config("tiny", **tiny)
-    clone.snakemake("--cores", 2, *config, "--config", "gate={accuracy_drop: 0.05}", "experiment=again")
+    clone.snakemake("--cores", 2, *config, "--config", "dataset={name: digits}", "experiment=again")
     metrics = json.loads((clone.folder / "results/again/metrics.json").read_text())
-    command = "snakemake --cores all --configfile tiny.yaml --config 'gate={\"accuracy_drop\": 0.05}' experiment=again"
+    command = 'snakemake --cores all --configfile tiny.yaml --config \'dataset={"name": "digits"}\' experiment=again'
     assert metrics["provenance"]["command"] == command
 
 
