@@ -12,7 +12,7 @@ from conftest import DATASET, MODEL, Slurm, until
 from pipeline.clones import Clone
 
 from slimline.files import read_json
-from slimline.launch.entry import STARTS_FILE
+from slimline.launch.starts import STARTS_FILE
 from slimline.training.spec import CHECKPOINTS_FOLDER, HEARTBEAT_FILE, checkpoint_names
 
 SITE = {
