@@ -147,24 +147,24 @@ def test_after_a_failure_the_next_run_submits_again():
     assert [attempt["state"] for attempt in receipt["attempts"]] == ["FAILED", "COMPLETED"]
 
 
-def test_a_job_that_is_gone_is_noticed_and_done_again():
+def folder_of_succeed():
     folder = JOBS / f"{spec('succeed').name}-{spec('succeed').digest[:16]}"
     folder.mkdir(parents=True)
-    receipt = Receipt(folder)
-    receipt.intend(Resources.from_plan(plan()), "local")
-    receipt.begin(str(2**22 + 1))  # no process can have this id
-    receipt = run("succeed")
-    assert [attempt["state"] for attempt in receipt["attempts"]] == ["LOST", "COMPLETED"]
+    return folder
 
 
 def submitted(executor, job_id="7"):
     """A receipt of the job that an executor was given."""
-    folder = JOBS / f"{spec('succeed').name}-{spec('succeed').digest[:16]}"
-    folder.mkdir(parents=True)
-    receipt = Receipt(folder)
+    receipt = Receipt(folder_of_succeed())
     receipt.intend(Resources.from_plan(plan()), executor)
     receipt.begin(job_id)
     return receipt
+
+
+def test_a_job_that_is_gone_is_noticed_and_done_again():
+    submitted("local", str(2**22 + 1))  # no process can have this id
+    receipt = run("succeed")
+    assert [attempt["state"] for attempt in receipt["attempts"]] == ["LOST", "COMPLETED"]
 
 
 def test_a_number_that_is_another_jobs_now_is_not_followed_and_not_ended():
@@ -222,9 +222,7 @@ def test_where_slurm_cannot_be_asked_its_job_may_live(monkeypatch):
 
 
 def test_a_torn_line_of_starts_keeps_no_job_from_its_end():
-    folder = JOBS / f"{spec('succeed').name}-{spec('succeed').digest[:16]}"
-    folder.mkdir(parents=True)
-    (folder / STARTS_FILE).write_text('{"job_id": "3", "started')
+    (folder_of_succeed() / STARTS_FILE).write_text('{"job_id": "3", "started')
     assert len(run("succeed")["starts"]) == 1
 
 

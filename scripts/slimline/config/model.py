@@ -44,7 +44,7 @@ class ModelConfig(Config):
     @property
     def weights_file(self) -> str | None:
         """The path in `weights`, where it is one."""
-        return self.weights if self.weights is not None and self.weights.endswith(".safetensors") else None
+        return self.weights if _is_a_file(self.weights) else None
 
     @field_validator("name")
     @classmethod
@@ -70,15 +70,14 @@ class ModelConfig(Config):
     @classmethod
     def _are_to_be_had(cls, weights: str | None, info: ValidationInfo) -> str | None:
         name = info.data.get("name")
-        if weights is not None and not weights.endswith(".safetensors") and name in SMALL_MODELS:
+        if weights is not None and not _is_a_file(weights) and name in SMALL_MODELS:
             raise mistake(repr(weights), f"a file `*.safetensors`: torchvision has no weights for `{name}`")
         return weights
 
     @field_validator("weights_sha256")
     @classmethod
     def _has_a_file(cls, digest: str | None, info: ValidationInfo) -> str | None:
-        weights = info.data.get("weights")
-        if digest is not None and "weights" in info.data and not (weights or "").endswith(".safetensors"):
+        if digest is not None and "weights" in info.data and not _is_a_file(info.data["weights"]):
             raise mistake("a digest without a file", "`weights: <path>.safetensors`, of which it is the digest")
         return digest
 
@@ -89,3 +88,8 @@ class ModelConfig(Config):
         if dropout > 0.0 and name is not None and name not in SMALL_MODELS:
             raise mistake(f"{dropout:g}", f"0.0: slimline adds dropout to its small models only, not to `{name}`")
         return dropout
+
+
+def _is_a_file(weights: str | None) -> bool:
+    """Whether weights are named by a path, and not by a name of torchvision's."""
+    return weights is not None and weights.endswith(".safetensors")

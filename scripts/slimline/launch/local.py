@@ -69,7 +69,7 @@ class LocalBackend:
 
     def look(self, job_id: str) -> JobState:
         """RUNNING while the controller lives with all of its ranks; submitit would let the others wait."""
-        controller = _controller(job_id, self._folders.get(job_id, ""))
+        controller = self._own_controller(job_id)
         if controller is None:
             return JobState(LOST, "its processes are gone")
         try:
@@ -81,8 +81,8 @@ class LocalBackend:
 
     def cancel(self, job_id: str) -> bool:
         """Asks all processes of the job to end, and kills those that have not after a few seconds."""
-        controller = _controller(job_id)
-        if controller is not None and _controller(job_id, self._folders.get(job_id, "")) is None:
+        controller = self._own_controller(job_id)
+        if controller is None and _controller(job_id) is not None:
             return True  # its number is another job's, and so would its ranks be
         _end(_with_children(controller))
         # Ranks of a controller that was just starting them, or has died before.
@@ -102,10 +102,13 @@ class LocalBackend:
 
     def settle(self, job_id: str) -> None:
         """Waits a moment for processes that are about to end, then ends them."""
-        controller = _controller(job_id, self._folders.get(job_id, ""))
+        controller = self._own_controller(job_id)
         if controller is not None:
             psutil.wait_procs([controller], timeout=GRACE_S)
         self.cancel(job_id)
+
+    def _own_controller(self, job_id: str) -> psutil.Process | None:
+        return _controller(job_id, self._folders.get(job_id, ""))
 
     def _reap(self, job_id: str) -> None:
         """Has submitit see that its process has ended, or it would warn of it when it is collected.

@@ -165,8 +165,8 @@ class Launch:
         if attempt is None:
             self._warn_of_others()
             return None
-        if self._is_elsewhere(attempt):
-            self._see_that_it_is_gone(attempt)
+        if (other := self._backend_of(attempt)) is not self.backend:
+            self._see_that_it_is_gone(attempt, other)
             return None
         job_id = attempt.job_id or self.backend.find(self.folder, time.time())
         if job_id is None:
@@ -178,27 +178,25 @@ class Launch:
         log.info("%s: joined job %s of an earlier run", self.spec.name, job_id)
         return job_id
 
-    def _see_that_it_is_gone(self, attempt: Attempt) -> None:
+    def _see_that_it_is_gone(self, attempt: Attempt, backend: Backend) -> None:
         """Notes the end of an attempt by the other executor.
 
         Raises:
-            SlimlineError: it still lives, or may.
+            SlimlineError: it still lives.
         """
-        backend = self._other_backend(attempt)
         alive = backend.find(self.folder, time.time())
         if alive is not None:
             raise elsewhere_screen(self.spec, attempt.executor, backend.cancel_command(alive), self.owner.command)
         self._end(JobState(LOST, f"the executor {attempt.executor}, which it was submitted to, does not have it"))
 
-    def _is_elsewhere(self, attempt: Attempt) -> bool:
-        return attempt.executor not in ("", self.cluster.executor)
-
-    def _other_backend(self, attempt: Attempt) -> Backend:
-        """That of another executor.
+    def _backend_of(self, attempt: Attempt | None) -> Backend:
+        """The one that an attempt was submitted to.
 
         Raises:
-            SlimlineError: from here nobody can tell which jobs it has.
+            SlimlineError: it is another, and from here nobody can tell which jobs it has.
         """
+        if attempt is None or attempt.executor in ("", self.cluster.executor):
+            return self.backend
         if not can_be_asked(attempt.executor):
             end = f"scancel {attempt.job_id}" if attempt.job_id else "`squeue --me` tells its number"
             raise elsewhere_screen(self.spec, attempt.executor, end, self.owner.command)
@@ -236,10 +234,8 @@ class Launch:
         """
         unfinished = earlier_jobs(self.folder, self.spec)
         for job in unfinished:
-            receipt, backend = Receipt(job.folder), self.backend
-            attempt = receipt.open_attempt
-            if attempt is not None and self._is_elsewhere(attempt):
-                backend = self._other_backend(attempt)
+            receipt = Receipt(job.folder)
+            backend = self._backend_of(receipt.open_attempt)
             alive = backend.find(job.folder, receipt.written_unix_s)
             if alive is not None:
                 end = backend.cancel_command(alive)

@@ -14,8 +14,11 @@ STARTS_FILE = "starts.jsonl"
 def note_start(folder: Path, start: dict[str, Any]) -> None:
     """Adds a line; where the one before was torn by a full disk or a power cut, it does not join it."""
     with (folder / STARTS_FILE).open("ab+") as file:
-        is_torn = bool(file.seek(0, os.SEEK_END)) and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n"
-        file.write(b"\n" * is_torn + json.dumps(start).encode() + b"\n")
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+        file.write(json.dumps(start).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
 

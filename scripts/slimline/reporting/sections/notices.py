@@ -8,6 +8,7 @@ import numpy as np
 
 from slimline.config.variants import DENSE
 from slimline.evaluation.artifact_status import is_slower
+from slimline.evaluation.reasons import GUESSES
 from slimline.reporting.format import count, first_few, fixed, percent, plural, ratio, sentence_list, size
 from slimline.reporting.inputs import Evidence
 from slimline.reporting.sections.cost import memory_share, states_of, time_share, unfinished
@@ -100,8 +101,7 @@ def _guessing(evidence: Evidence) -> Iterator[Notice]:
         majority = float(answers.support().max() / len(answers.labels))
         n_given = min(len(np.unique(predicted)) for predicted in answers.predicted)
         if record.accuracy_ci_low <= majority:
-            message = f"Not shown to be better than always answering the most frequent class ({percent(majority)})."
-            yield Notice("error", record.variant, message)
+            yield Notice("error", record.variant, f"{GUESSES[0].upper()}{GUESSES[1:]} ({percent(majority)}).")
         elif n_given < len(np.unique(answers.labels)):
             message = f"A seed gives {count(n_given)} different answers only, and never the other classes."
             yield Notice("warning", record.variant, message)
